@@ -9,6 +9,7 @@
                              not there
       PreconditionError      the environment lacks something     exit 75, says what to change
       PoisonRecordError      one record: reason, detail          dead-letter it, go on
+      ParkTableError         one table: reason, detail           pause it, uncommitted and listed
       RetryableError         a neighbour is away                 hold, back off with full jitter
         ThrottledError       ... and said for how long
       FatalError             going on would lose or corrupt      stop, offsets kept, exit 1
@@ -99,7 +100,7 @@ class UnavailableError(CallsheetError):
 
 
 class PreconditionError(CallsheetError):
-    """The environment lacks something (a JDK, a grant, a free port); ``hint`` says what to change."""
+    """The environment lacks something (a JDK, a grant, a port); ``hint`` says what to change."""
 
     exit_code = 75
 
@@ -109,6 +110,16 @@ class PoisonRecordError(CallsheetError):
 
     def __init__(self, reason: Reason, detail: str) -> None:
         super().__init__(f"{reason.value}: {detail}")
+        self.reason = reason
+        self.detail = detail
+
+
+class ParkTableError(CallsheetError):
+    """One table must wait for a human (an incompatible change); the others go on."""
+
+    def __init__(self, topic: str, reason: str, detail: str, *, hint: str = "") -> None:
+        super().__init__(f"{topic} is parked: {reason}: {detail}", hint=hint)
+        self.topic = topic
         self.reason = reason
         self.detail = detail
 

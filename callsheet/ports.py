@@ -1,0 +1,108 @@
+"""What the worker needs of the world, as protocols; fakes for tests are in tests/support/."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from callsheet.batch import Decoded, Message, Offset, Partition
+from callsheet.errors import Reason
+
+
+class Clock(Protocol):
+    def monotonic(self) -> float: ...
+    def time(self) -> float: ...
+    def sleep(self, seconds: float) -> None: ...
+
+
+class SystemClock:
+    """The machine's own clock."""
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+    def time(self) -> float:
+        return time.time()
+
+    def sleep(self, seconds: float) -> None:
+        time.sleep(seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class Deadline:
+    """A point in monotonic time that everything done for one purpose shares."""
+
+    clock: Clock
+    at_s: float
+
+    @classmethod
+    def after(cls, clock: Clock, seconds: float) -> Deadline:
+        return cls(clock, clock.monotonic() + seconds)
+
+    def remaining_s(self) -> float:
+        return max(0.0, self.at_s - self.clock.monotonic())
+
+    def expired(self) -> bool:
+        return self.clock.monotonic() >= self.at_s
+
+
+class Decoder(Protocol):
+    """Kafka bytes to batches."""
+
+    def decode(self, messages: Sequence[Message]) -> Decoded:
+        """Sort and decode one poll. A poison record is data; only trouble is raised.
+
+        Raises:
+            RetryableError: the schema registry is away; nothing was consumed, call again.
+            FatalError: going on would corrupt (a version overflow).
+        """
+        ...
+
+
+class RebalanceListener(Protocol):
+    """Called by the consumer from within its own poll."""
+
+    def on_assigned(self, partitions: Collection[Partition]) -> Mapping[Partition, Offset]:
+        """Returns where to start, for partitions of which the sink knows better."""
+        ...
+
+    def on_revoked(self, partitions: Collection[Partition]) -> None: ...
+    def on_lost(self, partitions: Collection[Partition]) -> None: ...
+
+
+class Consumer(Protocol):
+    """A member of a consumer group."""
+
+    def subscribe(self, topics: Sequence[str], listener: RebalanceListener) -> None: ...
+    def poll(self, max_events: int, timeout_s: float) -> Sequence[Message]: ...
+    def assignment(self) -> frozenset[Partition]: ...
+    def pause(self, partitions: Collection[Partition]) -> None: ...
+    def resume(self, partitions: Collection[Partition]) -> None: ...
+    def seek(self, partition: Partition, offset: Offset) -> None: ...
+
+    def commit(self, offsets: Mapping[Partition, Offset]) -> None:
+        """Synchronously; each partition's own answer is looked at.
+
+        Raises:
+            FencedError: the group moved on without us (illegal generation).
+            RetryableError: the coordinator is away.
+        """
+        ...
+
+    def close(self) -> None: ...
+
+
+class DeadLetters(Protocol):
+    """The safety net: stores a record that cannot be delivered, with all that a replay needs."""
+
+    def put(self, message: Message, reason: Reason, detail: str) -> None: ...
+
+    def flush(self, deadline: Deadline) -> None:
+        """Until every letter put so far is acknowledged.
+
+        Raises:
+            DeadLetterError: one could not be stored; its record must not be committed.
+        """
+        ...

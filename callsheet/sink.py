@@ -1,0 +1,134 @@
+"""The destination's side of the bargain. ``tests/contract/sink_laws.py`` holds sinks to it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from pydantic import BaseModel
+
+from callsheet.batch import Batch, Offset, Partition
+from callsheet.errors import Reason, RetryableError
+from callsheet.ports import Clock, Deadline
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """One event that the destination refuses for good: it becomes a dead letter."""
+
+    partition: Partition
+    offset: Offset
+    reason: Reason
+    detail: str
+    """The destination's own words, without the row's values."""
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Events by what became of them; the conservation law of docs/architecture.md adds them up."""
+
+    written: int = 0
+    superseded: int = 0
+    """An older write of the same ID in the same batch: only the last one travels."""
+    stale: int = 0
+    """The destination already had this version or a newer one."""
+
+    def __add__(self, other: Counts) -> Counts:
+        return Counts(
+            self.written + other.written,
+            self.superseded + other.superseded,
+            self.stale + other.stale,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """What has happened since the last call, taken in one atomic step.
+
+    ``durable`` is cumulative: per partition the next offset, everything before it is safe or was
+    rejected. It never covers a rejection that this or an earlier Progress did not carry.
+    ``rejections`` and ``counts`` are new since the last call: each appears once.
+    ``trouble`` is set while accepted work cannot be delivered (the sink keeps trying by itself).
+    """
+
+    durable: Mapping[Partition, Offset] = field(default_factory=dict)
+    rejections: Sequence[Rejection] = ()
+    counts: Counts = field(default_factory=Counts)
+    trouble: RetryableError | None = None
+
+
+class Sink(Protocol):
+    """A destination.
+
+    1. An event is durable once ``progress().durable`` covers its offset or it was among the
+       rejections; before that, nothing is promised.
+    2. A batch written again, whole or in part, leaves the destination as it was.
+    3. Events of one ID take effect in log order: one ID is never in two requests in flight.
+    4. ``write`` raises ``RetryableError`` for trouble that may pass (then nothing of the batch was
+       accepted), ``ParkTableError`` when this table must wait for a human, any other error to stop.
+    5. Every call returns or raises before its deadline, and never sleeps past it.
+
+    All methods are called from one thread. A sink may work in threads of its own between calls.
+    """
+
+    def open(self) -> None:
+        """Connect, and check what can be checked before the first event.
+
+        Raises:
+            RetryableError: the destination is away.
+            ConfigError, FatalError: it is there and will never take our writes.
+        """
+        ...
+
+    def assigned(self, partitions: Collection[Partition]) -> Mapping[Partition, Offset]:
+        """Where to start, for those partitions of which the destination knows better than the
+        consumer group.
+        """
+        ...
+
+    def write(self, batch: Batch, deadline: Deadline) -> None:
+        """Accept the whole batch or nothing. May return before it is durable."""
+        ...
+
+    def progress(self) -> Progress: ...
+
+    def flush(self, deadline: Deadline) -> None:
+        """Wait until all accepted events are durable or rejected.
+
+        Raises:
+            RetryableError: the deadline came first; what was accepted stays accepted.
+        """
+        ...
+
+    def revoked(self, partitions: Collection[Partition], *, lost: bool) -> None:
+        """Forget these partitions. The worker has flushed before, unless ``lost``: then another
+        member may own them already and nothing more of theirs may be sent.
+        """
+        ...
+
+    def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class SinkContext:
+    """What a sink gets beside its own settings."""
+
+    pipeline: str
+    clock: Clock
+    metrics_labels: Mapping[str, str] = field(default_factory=dict)
+    config_dir: str = ""
+    """Folder of cdc-config, for files that the settings name."""
+
+
+@dataclass(frozen=True, slots=True)
+class SinkPlugin:
+    """How a sink is found: the entry point group ``callsheet.sinks`` names one of these.
+
+    ``settings`` validates the pipeline file's ``sink:`` block (without ``type``); ``build`` makes
+    the sink from the validated settings.
+    """
+
+    name: str
+    settings: type[BaseModel]
+    build: Callable[[Any, SinkContext], Sink]
