@@ -1,0 +1,75 @@
+"""Keep secrets out of everything that is shown: tables, JSON output, logs, errors.
+
+Two nets, because each misses what the other catches: a setting whose *name* promises a secret is
+masked whatever it holds, and a secret's *value* is cut out of any text it turns up in (Connect
+quotes resolved values in its error messages).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+
+MASK = "********"
+
+_SECRET_NAME = re.compile(
+    r"(password|passwd|passphrase|secret|token|credential|private\.?key|api\.?key|access\.?key"
+    r"|sasl\.jaas\.config|basic\.auth\.user\.info|connection\.?string)",
+    re.IGNORECASE,
+)
+# Names that the pattern hits although they hold no secret: paths, classes, providers of secrets.
+_NOT_SECRET_NAME = re.compile(
+    r"(credentials\.source|token\.endpoint\.url|key\.converter|callback\.handler\.class)$",
+    re.IGNORECASE,
+)
+_REFERENCE = re.compile(r"\$\{[A-Za-z0-9_-]+:[^{}]*\}")
+_ENV_REFERENCE = re.compile(r"\$\{env:([A-Za-z_][A-Za-z0-9_]*)\}")
+
+
+def is_secret_name(setting: str) -> bool:
+    """Whether a setting of this name holds a secret."""
+    return bool(_SECRET_NAME.search(setting)) and not _NOT_SECRET_NAME.search(setting)
+
+
+def is_reference(value: str) -> bool:
+    """Whether the whole value is one reference, such as ``${env:NAME}``, that Connect resolves."""
+    return _REFERENCE.fullmatch(value) is not None
+
+
+def masked(setting: str, value: str) -> str:
+    """The value as it may be shown: a reference names a secret without telling it, so it stays."""
+    if is_secret_name(setting) and value and not is_reference(value):
+        return MASK
+    return value
+
+
+def masked_config(config: Mapping[str, str]) -> dict[str, str]:
+    return {setting: masked(setting, value) for setting, value in config.items()}
+
+
+def secret_values(config: Mapping[str, str], environ: Mapping[str, str]) -> frozenset[str]:
+    """The secrets that a configuration reaches, in clear: what `redacted` must cut out."""
+    found = set()
+    for setting, value in config.items():
+        if not is_secret_name(setting):
+            continue
+        found.add(value if not is_reference(value) else "")
+        found.update(environ.get(name, "") for name in _ENV_REFERENCE.findall(value))
+    return frozenset(found - {""})
+
+
+def redacted(text: str, secrets: Iterable[str]) -> str:
+    """``text`` without any of these values, the longest first: one may contain another."""
+    for secret in sorted(secrets, key=len, reverse=True):
+        if secret:
+            text = text.replace(secret, MASK)
+    return text
+
+
+def resolved(value: str, environ: Mapping[str, str]) -> str:
+    """The value with each ``${env:NAME}`` filled in as Connect's own provider would do it.
+
+    Raises:
+        KeyError: the variable, by name, that is not set.
+    """
+    return _ENV_REFERENCE.sub(lambda match: environ[match.group(1)], value)
