@@ -1,0 +1,1 @@
+"""Benchmarks: each module measures what the README promises. ``python -m benchmarks --help``."""

@@ -1,0 +1,5 @@
+"""``python -m callsheet.cli`` is ``callsheet``."""
+
+from callsheet.cli import main
+
+main()
