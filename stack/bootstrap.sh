@@ -5,7 +5,8 @@ set -euo pipefail
 
 PYTHON=${PYTHON:-python3}
 VENV=${VENV:-.venv}
-CACHE=${CALLSHEET_CACHE_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/callsheet}
+if [[ $(id -u) == 0 ]]; then default_cache=/var/cache/callsheet; else default_cache=${XDG_CACHE_HOME:-$HOME/.cache}/callsheet; fi
+CACHE=${CALLSHEET_CACHE_DIR:-$default_cache}
 
 say() { printf '\033[2m%s\033[0m\n' "$*" >&2; }
 fail() { printf 'error: %s\nhint: %s\n' "$1" "$2" >&2; exit 75; }
