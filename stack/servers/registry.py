@@ -1,0 +1,81 @@
+"""Apicurio Registry behind the API of Confluent's Schema Registry."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+import httpx
+
+from callsheet.errors import UnavailableError
+from stack.jdk import JavaRequirement
+from stack.ports import HOST, Ports
+from stack.process import Launch
+from stack.server import Site, Traits, http_get, java_environment
+
+_COMPATIBILITY = "BACKWARD"
+
+
+class Registry:
+    """Its database is a file: schema ids are in every message, and must survive a restart."""
+
+    traits: ClassVar = Traits(
+        name="registry",
+        title="Schema Registry",
+        components=("registry",),
+        java=JavaRequirement(at_least=21),
+        grace_s=20.0,
+        start_s=120.0,
+    )
+
+    def listeners(self, ports: Ports) -> Mapping[str, int]:
+        """Its REST API."""
+        return {"registry": ports.registry}
+
+    def address(self, ports: Ports) -> str:
+        """The address of the Confluent-compatible API."""
+        return f"http://{HOST}:{ports.registry}/apis/ccompat/v7"
+
+    def prepare(self, site: Site) -> None:
+        """Nothing: it makes its database itself."""
+
+    def launch(self, site: Site) -> Launch:
+        """The registry."""
+        heap = site.settings.get("CALLSHEET_REGISTRY_HEAP", "384m")
+        database = f"jdbc:h2:file:{site.home / 'db' / 'registry'};NON_KEYWORDS=VALUE"
+        argv = [
+            str(site.java.java),
+            f"-Xmx{heap}",
+            "-XX:+ExitOnOutOfMemoryError",
+            f"-Dquarkus.http.host={HOST}",
+            f"-Dquarkus.http.port={site.ports.registry}",
+            f"-Dapicurio.datasource.url={database}",
+            "-Dapicurio.datasource.jdbc.initial-size=2",
+            "-Dapicurio.datasource.jdbc.min-size=2",
+            "-Dapicurio.datasource.jdbc.max-size=10",
+            "-jar",
+            str(site.parts["registry"] / "quarkus-run.jar"),
+        ]
+        return Launch(argv, java_environment(site.home), site.home)
+
+    def probe(self, site: Site) -> str:
+        """Its version, and that it can read its database."""
+        http_get(f"{self.address(site.ports)}/subjects")
+        about = http_get(f"http://{HOST}:{site.ports.registry}/apis/registry/v3/system/info").json()
+        return str(about.get("version", ""))
+
+    def settle(self, site: Site) -> None:
+        """Refuse incompatible schemas from the first one on; a later change of that is the user's.
+
+        A fresh Apicurio checks nothing at all.
+        """
+        done = site.home / "compatibility-set"
+        if done.exists():
+            return
+        url = f"{self.address(site.ports)}/config"
+        try:
+            with httpx.Client(trust_env=False, timeout=10) as client:
+                client.put(url, json={"compatibility": _COMPATIBILITY}).raise_for_status()
+        except httpx.HTTPError as error:
+            raise UnavailableError(f"{url} does not take the compatibility level.") from error
+        done.write_text(_COMPATIBILITY, encoding="utf-8")
