@@ -24,6 +24,7 @@ class Ports:
     kafka: int = 19092
     kafka_controller: int = 19093
     registry: int = 18081
+    registry_management: int = 18082
     connect: int = 18083
     elasticsearch: int = 19200
     elasticsearch_transport: int = 19300

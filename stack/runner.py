@@ -10,7 +10,7 @@ from pathlib import Path
 
 from callsheet.errors import CallsheetError, PreconditionError, UnavailableError
 from stack.clock import Clock
-from stack.command import CommandFailedError, last_words
+from stack.command import CommandFailedError
 from stack.places import disk_errors_named
 from stack.ports import is_free, require_free
 from stack.process import ServerProcess
@@ -195,9 +195,18 @@ class ServerRunner:
                 hint="Make room, then run `callsheet stack up` again.",
             )
         return UnavailableError(
-            f"{what}. It said last: {last_words(said)}",
+            f"{what}. It said last: {complaint(said)}",
             hint=f"See all of it: callsheet stack logs {self.traits.name} (or {self.log}).",
         )
+
+
+def complaint(said: str) -> str:
+    """The line of a log that says best why a server gave up: a cause, an error, the last one."""
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    for sign in ("Caused by: ", "[ERROR]", " ERROR ", " FATAL ", "Exception"):
+        if found := [line for line in lines if sign in line]:
+            return found[-1]
+    return lines[-1] if lines else "nothing"
 
 
 def tail(log: Path) -> str:

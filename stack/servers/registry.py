@@ -29,8 +29,8 @@ class Registry:
     )
 
     def listeners(self, ports: Ports) -> Mapping[str, int]:
-        """Its REST API."""
-        return {"registry": ports.registry}
+        """Its REST API, and the metrics and health pages that it serves apart."""
+        return {"registry": ports.registry, "registry_management": ports.registry_management}
 
     def address(self, ports: Ports) -> str:
         """The address of the Confluent-compatible API."""
@@ -49,6 +49,9 @@ class Registry:
             "-XX:+ExitOnOutOfMemoryError",
             f"-Dquarkus.http.host={HOST}",
             f"-Dquarkus.http.port={site.ports.registry}",
+            # It would listen on port 9000 of every interface, and cannot be turned off.
+            f"-Dquarkus.management.host={HOST}",
+            f"-Dquarkus.management.port={site.ports.registry_management}",
             f"-Dapicurio.datasource.url={database}",
             "-Dapicurio.datasource.jdbc.initial-size=2",
             "-Dapicurio.datasource.jdbc.min-size=2",
