@@ -134,7 +134,9 @@ class ConnectClient:
     # --- offsets --------------------------------------------------------------------------------
 
     def offsets(self, name: str) -> tuple[r.SourceOffset, ...]:
-        return r.parse_offsets(self._json("GET", f"/connectors/{_path(name)}/offsets"))
+        """What it has committed; nothing for a connector that does not exist."""
+        body = self._json_or_none("GET", f"/connectors/{_path(name)}/offsets")
+        return () if body is None else r.parse_offsets(body)
 
     def alter_offsets(self, name: str, offsets: Sequence[r.SourceOffset]) -> None:
         """Replace the offsets named; the connector must be STOPPED."""
