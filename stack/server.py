@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Protocol
-
-import httpx
+from typing import Any, ClassVar, Protocol
 
 from callsheet.errors import UnavailableError
 from stack.command import Command
@@ -15,7 +13,7 @@ from stack.jdk import JavaRequirement, Jdk
 from stack.ports import Ports
 from stack.process import Launch
 
-_PROBE_TIMEOUT_S = 3.0
+_HTTP_TIMEOUT_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,16 +100,20 @@ class SiteMaker(Protocol):
         """The site now: ports and passwords as they are on disk."""
 
 
-def http_get(url: str, *, timeout_s: float = _PROBE_TIMEOUT_S) -> httpx.Response:
-    """GET from a server of ours; UnavailableError unless it answers with success."""
+def http(method: str, url: str, *, body: object = None) -> Any:
+    """Call a server of ours. Returns its JSON; UnavailableError unless it answers with success."""
+    import httpx  # late: every command of the CLI imports this package, few call a server
+
     # trust_env off: a proxy of the environment must not see what goes to loopback.
     try:
-        with httpx.Client(trust_env=False, timeout=timeout_s) as client:
-            return client.get(url).raise_for_status()
+        with httpx.Client(trust_env=False, timeout=_HTTP_TIMEOUT_S) as client:
+            return client.request(method, url, json=body).raise_for_status().json()
     except httpx.HTTPStatusError as error:
         raise UnavailableError(f"{url} answers {error.response.status_code}.") from error
     except httpx.HTTPError as error:
         raise UnavailableError(f"{url} does not answer: {type(error).__name__}.") from error
+    except ValueError as error:
+        raise UnavailableError(f"{url} answers with something else than JSON.") from error
 
 
 def java_environment(home: Path) -> dict[str, str]:

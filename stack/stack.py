@@ -55,6 +55,11 @@ class Stack:
         return self.home / "env"
 
     @property
+    def is_made(self) -> bool:
+        """Has it been up once, so that it has ports and passwords of its own?"""
+        return self.environment_file.exists()
+
+    @property
     def ports(self) -> Ports:
         """Its ports: those it was given, else the defaults."""
         try:

@@ -10,7 +10,7 @@ from stack.environment import without_admin
 from stack.jdk import JavaRequirement
 from stack.ports import HOST, Ports
 from stack.process import Launch
-from stack.server import Site, Traits, http_get, java_environment
+from stack.server import Site, Traits, http, java_environment
 from stack.servers.kafka import LOG4J, java_command
 
 
@@ -54,8 +54,8 @@ class Connect:
     def probe(self, site: Site) -> str:
         """Its version, and that it has joined its group: before, it cannot list connectors."""
         root = self.address(site.ports)
-        version = http_get(f"{root}/").json().get("version")
-        http_get(f"{root}/connectors")
+        version = http("GET", f"{root}/").get("version")
+        http("GET", f"{root}/connectors")
         if not version:
             raise UnavailableError(f"{root} answers, but is no Kafka Connect.")
         return str(version)

@@ -13,7 +13,7 @@ from callsheet.errors import UnavailableError
 from stack.jdk import JavaRequirement
 from stack.ports import HOST, Ports
 from stack.process import Launch
-from stack.server import Account, Site, Traits, http_get, java_environment
+from stack.server import Account, Site, Traits, http, java_environment
 
 _MODULES = frozenset({"jdk.incubator.vector", "jdk.jlink"})
 
@@ -70,8 +70,8 @@ class Elasticsearch:
     def probe(self, site: Site) -> str:
         """Its version, and that it has a master: before, it takes no writes."""
         root = self.address(site.ports)
-        http_get(f"{root}/_cluster/health?local=false&timeout=2s&master_timeout=2s")
-        version = http_get(f"{root}/").json().get("version", {}).get("number")
+        http("GET", f"{root}/_cluster/health?local=false&timeout=2s&master_timeout=2s")
+        version = http("GET", f"{root}/").get("version", {}).get("number")
         if not version:
             raise UnavailableError(f"{root} answers, but is no Elasticsearch.")
         return str(version)

@@ -7,8 +7,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar
 
-import pymysql
-
 from callsheet.errors import UnavailableError
 from stack.ports import HOST, Ports
 from stack.process import Launch
@@ -37,7 +35,7 @@ class Mysql:
     def prepare(self, site: Site) -> None:
         """Make the data folder aside, so that an interruption leaves none, and the start script."""
         for name in ("tmp", "files"):
-            (site.home / name).mkdir(exist_ok=True)
+            (site.home / name).mkdir(mode=0o700, exist_ok=True)
         data = site.home / "data"
         if not data.exists():
             aside = site.home / "data.new"
@@ -60,6 +58,8 @@ class Mysql:
 
     def probe(self, site: Site) -> str:
         """Log in and ask for the version."""
+        import pymysql  # late: every command of the CLI imports this package, few ask MySQL
+
         try:
             connection = pymysql.connect(
                 host=HOST,

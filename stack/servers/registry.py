@@ -5,13 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar
 
-import httpx
-
-from callsheet.errors import UnavailableError
 from stack.jdk import JavaRequirement
 from stack.ports import HOST, Ports
 from stack.process import Launch
-from stack.server import Site, Traits, http_get, java_environment
+from stack.server import Site, Traits, http, java_environment
 
 _COMPATIBILITY = "BACKWARD"
 
@@ -63,8 +60,8 @@ class Registry:
 
     def probe(self, site: Site) -> str:
         """Its version, and that it can read its database."""
-        http_get(f"{self.address(site.ports)}/subjects")
-        about = http_get(f"http://{HOST}:{site.ports.registry}/apis/registry/v3/system/info").json()
+        http("GET", f"{self.address(site.ports)}/subjects")
+        about = http("GET", f"http://{HOST}:{site.ports.registry}/apis/registry/v3/system/info")
         return str(about.get("version", ""))
 
     def settle(self, site: Site) -> None:
@@ -76,9 +73,5 @@ class Registry:
         if done.exists():
             return
         url = f"{self.address(site.ports)}/config"
-        try:
-            with httpx.Client(trust_env=False, timeout=10) as client:
-                client.put(url, json={"compatibility": _COMPATIBILITY}).raise_for_status()
-        except httpx.HTTPError as error:
-            raise UnavailableError(f"{url} does not take the compatibility level.") from error
+        http("PUT", url, body={"compatibility": _COMPATIBILITY})
         done.write_text(_COMPATIBILITY, encoding="utf-8")
