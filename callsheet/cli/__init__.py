@@ -1,0 +1,90 @@
+"""The ``callsheet`` command. Each module here is one command, or one group of them.
+
+Exit codes: 0 done; 1 failed; 2 wrong usage; 69 a server is away; 75 the environment lacks
+something; 78 a file must be edited; 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+from importlib import import_module
+from typing import Annotated, Any
+
+import typer
+
+from callsheet import __version__
+from callsheet.cli import console
+from callsheet.errors import CallsheetError
+
+_GROUPS = ("stack", "migrate")
+"""Modules that have an ``app`` of several subcommands."""
+
+_COMMANDS = (
+    ("load", "simulate"),
+    ("simulate", "simulate"),
+)
+"""Commands, and the module that has each as a function."""
+
+app = typer.Typer(
+    name="callsheet",
+    help="Every store follows the log: MySQL changes to Elasticsearch, exact and in step.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        sys.stdout.write(f"callsheet {__version__}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[  # noqa: ARG001 - its callback does the work
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Print it, exit."),
+    ] = False,
+) -> None:
+    fill_environment()
+
+
+def fill_environment() -> None:
+    """Where a native stack has been started, its addresses and passwords serve as defaults: what
+    the environment says already stays.
+    """
+    from stack import Stack, environment
+
+    for name, value in environment.read(Stack.named().environment_file).items():
+        os.environ.setdefault(name, value)
+
+
+def _mount() -> None:
+    # Modules import what is heavy inside their functions, so that --help stays quick.
+    for name in _GROUPS:
+        app.add_typer(_module(name).app, name=name)
+    for name, module in _COMMANDS:
+        command: Callable[..., Any] = getattr(_module(module), name)
+        app.command(name)(command)
+
+
+def _module(name: str) -> Any:
+    return import_module(f"callsheet.cli.{name}")
+
+
+def main() -> None:
+    """Entry point: a user's mistake is a sentence and an exit code, never a traceback."""
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    _mount()
+    try:
+        app()
+    except CallsheetError as error:
+        sys.exit(console.report(error))
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -25,7 +25,7 @@ def stderr() -> Console:
     return Console(stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty())
 
 
-def emit(as_json: bool, data: object, render: Callable[[Console], None]) -> None:  # noqa: FBT001 - it is the flag itself
+def emit(as_json: bool, data: object, render: Callable[[Console], None]) -> None:
     """Print ``data`` as JSON, or let ``render`` draw it for a person."""
     if as_json:
         sys.stdout.write(to_json(data))
