@@ -47,15 +47,13 @@ def masked_config(config: Mapping[str, str]) -> dict[str, str]:
     return {setting: masked(setting, value) for setting, value in config.items()}
 
 
-def secret_values(config: Mapping[str, str], environ: Mapping[str, str]) -> frozenset[str]:
-    """The secrets that a configuration reaches, in clear: what `redacted` must cut out."""
-    found = set()
-    for setting, value in config.items():
-        if not is_secret_name(setting):
-            continue
-        found.add(value if not is_reference(value) else "")
-        found.update(environ.get(name, "") for name in _ENV_REFERENCE.findall(value))
-    return frozenset(found - {""})
+def environment_secrets(environ: Mapping[str, str]) -> frozenset[str]:
+    """The secrets that Callsheet's own variables hold, in clear: what `redacted` must cut out."""
+    return frozenset(
+        value
+        for name, value in environ.items()
+        if name.startswith("CALLSHEET_") and value and is_secret_name(name)
+    )
 
 
 def redacted(text: str, secrets: Iterable[str]) -> str:
