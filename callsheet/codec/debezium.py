@@ -1,0 +1,317 @@
+"""Kafka records of Debezium to batches: sorts one poll, decodes each group, isolates poison.
+
+Two paths lead to the same frame. The row path (fastavro, msgspec) reads one record at a time and
+is the judge; the columnar path (:mod:`callsheet.codec.columnar`, where the native decoder is
+installed) reads a group at once and hands back each record that it has any doubt about.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from callsheet.batch import Batch, Decoded, Message, Park, Poison, Skip, Truncation
+from callsheet.codec.avro_schema import SchemaError
+from callsheet.codec.binding import UNSUPPORTED, Dialect, Shape
+from callsheet.codec.columnar import ColumnarTable, Columns
+from callsheet.codec.envelope import (
+    Change,
+    EnvelopeReader,
+    Identity,
+    Layout,
+    Truncated,
+    foreign,
+    identity_of,
+)
+from callsheet.codec.events import event_of
+from callsheet.codec.frames import frame_of
+from callsheet.codec.grouping import Group, Signature, groups_of
+from callsheet.codec.topics import DecoderOptions, skip_by_topic
+from callsheet.errors import FatalError, ParkTableError, PoisonRecordError, Reason
+from callsheet.event import Event
+from callsheet.schema import TableSchema
+
+
+@dataclass(slots=True)
+class _Outcome:
+    """What one topic's part of a poll came to; dropped whole where the topic parks."""
+
+    batches: list[Batch] = field(default_factory=list)
+    skipped: Counter[Skip] = field(default_factory=Counter)
+    poison: list[Poison] = field(default_factory=list)
+    truncations: list[Truncation] = field(default_factory=list)
+
+    def reject(self, message: Message, fault: PoisonRecordError) -> None:
+        self.poison.append(Poison(message, fault.reason, fault.detail))
+
+
+@dataclass(frozen=True, slots=True)
+class _Table:
+    """All that is known of one (topic, signature)."""
+
+    identity: Identity
+    layout: Layout
+    schema: TableSchema
+    shape: Shape
+    reader: EnvelopeReader
+    columnar: ColumnarTable | None
+
+    def row(self, message: Message) -> Change | Truncated:
+        """The careful reading of one message.
+
+        Raises:
+            PoisonRecordError: it cannot be decoded.
+        """
+        raw = self.shape.raw(message)
+        result = self.reader.read(raw.value, raw.key)
+        if result.identity != self.identity:
+            raise foreign(f"the topic's other records are of {self.schema.qualified_name}")
+        return result
+
+
+class DebeziumDecoder:
+    """Implements :class:`callsheet.ports.Decoder` for Debezium's envelopes.
+
+    Args:
+        dialect: :class:`AvroDialect` or :class:`JsonDialect`.
+        columns: the columnar path; None where the native decoder is not installed.
+        epochs: per logical source name, the base added to its binlog file ordinals.
+    """
+
+    def __init__(
+        self,
+        dialect: Dialect,
+        *,
+        columns: Columns | None = None,
+        epochs: Mapping[str, int] | None = None,
+        options: DecoderOptions | None = None,
+    ) -> None:
+        self._dialect = dialect
+        self._columns = columns
+        self._epochs = dict(epochs or {})
+        self._options = options or DecoderOptions()
+        self._shapes: dict[tuple[str, Signature], Shape | Skip] = {}
+        self._tables: dict[tuple[str, Signature], _Table] = {}
+
+    def decode(self, messages: Sequence[Message]) -> Decoded:
+        """See :class:`callsheet.ports.Decoder`."""
+        by_topic: defaultdict[str, list[Message]] = defaultdict(list)
+        for message in messages:
+            by_topic[message.topic()].append(message)
+        outcomes: list[_Outcome] = []
+        parked: list[Park] = []
+        for topic, part in by_topic.items():
+            try:
+                outcomes.append(self._topic(topic, part))
+            except ParkTableError as fault:
+                parked.append(Park(topic, fault.reason, fault.detail))
+        return _merged(outcomes, parked)
+
+    def decode_event(self, message: Message) -> Event:
+        """One message as an event, by the row path.
+
+        Raises:
+            PoisonRecordError: it is no change of a row, or does not decode.
+            ParkTableError, RetryableError: as :meth:`decode` would meet them.
+        """
+        if message.value() is None:
+            raise foreign("a tombstone is no event")
+        topic, signature = message.topic(), self._dialect.signature(message)
+        shape = self._shape(topic, signature)
+        if isinstance(shape, Skip):
+            raise foreign(f"a {shape.value} record is no event")
+        table = self._table(topic, signature, shape, message)
+        result = table.row(message)
+        if isinstance(result, Truncated):
+            raise foreign("a truncation has no row")
+        place = {"partition": message.partition(), "offset": message.offset()}
+        images = {"before": result.before, "after": result.after}
+        return event_of(topic, table.schema, {**result.columns, **place, **images})
+
+    # --- one topic ------------------------------------------------------------------------------
+
+    def _topic(self, topic: str, messages: Sequence[Message]) -> _Outcome:
+        outcome = _Outcome()
+        skip = skip_by_topic(topic, self._options)
+        if skip is not None:
+            outcome.skipped[skip] += len(messages)
+            return outcome
+        signatures, sound = self._sorted(messages, outcome)
+        for group in groups_of(sound, lambda message: signatures[id(message)]):
+            self._group(topic, group, outcome)
+        return outcome
+
+    def _sorted(
+        self, messages: Sequence[Message], outcome: _Outcome
+    ) -> tuple[dict[int, Signature], list[Message]]:
+        """Signatures of the records that have one; the others are in the outcome."""
+        signatures: dict[int, Signature] = {}
+        sound: list[Message] = []
+        for message in messages:
+            value = message.value()
+            if value is None:
+                outcome.skipped[Skip.TOMBSTONE] += 1
+                continue
+            limit = self._options.max_value_bytes
+            if len(value) > limit:
+                detail = f"{len(value)} bytes, of {limit} allowed"
+                outcome.poison.append(Poison(message, Reason.OVERSIZE, detail))
+                continue
+            try:
+                signatures[id(message)] = self._dialect.signature(message)
+                sound.append(message)
+            except PoisonRecordError as fault:
+                outcome.reject(message, fault)
+        return signatures, sound
+
+    # --- one group ------------------------------------------------------------------------------
+
+    def _group(self, topic: str, group: Group, outcome: _Outcome) -> None:
+        try:
+            shape = self._shape(topic, group.signature)
+        except PoisonRecordError as fault:
+            for message in group.messages:
+                outcome.reject(message, fault)
+            return
+        if isinstance(shape, Skip):
+            outcome.skipped[shape] += len(group.messages)
+            return
+        start, table = self._first_readable(topic, group, shape, outcome)
+        messages = group.messages[start:]
+        if table is None or not messages:
+            return
+        is_small = len(messages) < self._options.small_batch_threshold
+        if is_small or not self._by_columns(topic, table, messages, outcome):
+            self._by_rows(topic, table, messages, outcome)
+
+    def _first_readable(
+        self, topic: str, group: Group, shape: Shape, outcome: _Outcome
+    ) -> tuple[int, _Table | None]:
+        """The group's table, learnt from its first record that can be read at all."""
+        for index, message in enumerate(group.messages):
+            try:
+                return index, self._table(topic, group.signature, shape, message)
+            except PoisonRecordError as fault:
+                outcome.reject(message, fault)
+        return len(group.messages), None
+
+    def _by_rows(
+        self, topic: str, table: _Table, messages: Iterable[Message], outcome: _Outcome
+    ) -> None:
+        changes: list[Change] = []
+        kept: list[Message] = []
+        for message in messages:
+            change = self._row(table, message, outcome)
+            if change is not None:
+                changes.append(change)
+                kept.append(message)
+        if not kept:
+            return
+        frame = frame_of(
+            table.layout.fields,
+            changes,
+            [message.partition() for message in kept],
+            [message.offset() for message in kept],
+        )
+        outcome.batches.append(_batch(topic, table.schema, frame, kept))
+
+    def _row(self, table: _Table, message: Message, outcome: _Outcome) -> Change | None:
+        """One change; None where the record went elsewhere."""
+        try:
+            result = table.row(message)
+        except PoisonRecordError as fault:
+            outcome.reject(message, fault)
+            return None
+        if isinstance(result, Truncated):
+            outcome.truncations.append(
+                Truncation(message, table.schema.qualified_name, result.version)
+            )
+            return None
+        return result
+
+    def _by_columns(
+        self, topic: str, table: _Table, messages: list[Message], outcome: _Outcome
+    ) -> bool:
+        """Whether the columnar path served. A record that it refuses is judged by the row path:
+        if that agrees, it is poison (or a truncation) and the others stay in columns; if it
+        does not, the whole group goes by rows, for only so its order is kept.
+        """
+        if table.columnar is None:
+            return False
+        frame, refused = table.columnar.decode(messages)
+        judged = _Outcome()
+        for index in refused:
+            if self._row(table, messages[index], judged) is not None:
+                return False
+        outcome.poison += judged.poison
+        outcome.truncations += judged.truncations
+        if refused:
+            gone = frozenset(refused)
+            messages = [message for i, message in enumerate(messages) if i not in gone]
+        if messages:
+            outcome.batches.append(_batch(topic, table.schema, frame, messages))
+        return True
+
+    # --- what is known --------------------------------------------------------------------------
+
+    def _shape(self, topic: str, signature: Signature) -> Shape | Skip:
+        known = self._shapes.get((topic, signature))
+        if known is None:
+            try:
+                known = self._dialect.shape(topic, signature)
+            except SchemaError as fault:
+                raise ParkTableError(topic, UNSUPPORTED, str(fault)) from fault
+            self._shapes[topic, signature] = known
+        return known
+
+    def _table(self, topic: str, signature: Signature, shape: Shape, message: Message) -> _Table:
+        known = self._tables.get((topic, signature))
+        if known is None:
+            identity = identity_of(shape.raw(message).value)
+            try:
+                known = self._new_table(identity, shape)
+            except SchemaError as fault:
+                raise ParkTableError(topic, UNSUPPORTED, str(fault)) from fault
+            self._tables[topic, signature] = known
+        return known
+
+    def _new_table(self, identity: Identity, shape: Shape) -> _Table:
+        layout = shape.layout(self._options.booleans(identity.database, identity.table))
+        epoch = self._epochs.get(identity.source, 0)
+        return _Table(
+            identity=identity,
+            layout=layout,
+            schema=layout.schema(identity),
+            shape=shape,
+            reader=EnvelopeReader(
+                layout, self._dialect.convert, lambda source: self._epochs.get(source, 0)
+            ),
+            columnar=None
+            if self._columns is None or not layout.key
+            else self._columns.table(layout, identity, epoch),
+        )
+
+
+def _batch(topic: str, schema: TableSchema, frame: Any, messages: Sequence[Message]) -> Batch:
+    if frame.height != len(messages):
+        raise FatalError(
+            f"{frame.height} rows came of {len(messages)} records of {topic}",
+            hint="this is a defect of the decoder: report it with the topic's schemas",
+        )
+    size = sum(len(m.value() or b"") + len(m.key() or b"") for m in messages)
+    return Batch(topic, schema, frame, messages, size)
+
+
+def _merged(outcomes: Sequence[_Outcome], parked: Sequence[Park]) -> Decoded:
+    skipped: Counter[Skip] = Counter()
+    for outcome in outcomes:
+        skipped.update(outcome.skipped)
+    return Decoded(
+        batches=[batch for outcome in outcomes for batch in outcome.batches],
+        skipped=dict(skipped),
+        poison=[poison for outcome in outcomes for poison in outcome.poison],
+        truncations=[cut for outcome in outcomes for cut in outcome.truncations],
+        parked=parked,
+    )
