@@ -1,0 +1,16 @@
+"""Fixtures for every test. A test that uses the real servers is marked `stack` by that alone."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.support.stack import live_stack, stack_env
+
+__all__ = ["live_stack", "stack_env"]
+
+
+@pytest.hookimpl(tryfirst=True)  # before -m chooses
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if "live_stack" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.stack)
