@@ -108,7 +108,7 @@ class ServerProcess:
 
     def _is_member(self, process: psutil.Process, record: ProcessRecord) -> bool:
         try:
-            if os.getsid(process.pid) != record.pid or process.status() == psutil.STATUS_ZOMBIE:
+            if os.getsid(process.pid) != record.pid or identity_of(process.pid) is None:
                 return False
             return process.pid == record.pid or process.environ().get(MARK) == self._mark
         except (ProcessLookupError, psutil.Error):
@@ -152,8 +152,10 @@ class ServerProcess:
         for each in leader or members:
             with suppress(psutil.NoSuchProcess):
                 each.terminate()
-        self.signal(signal.SIGCONT)  # a paused process sees no SIGTERM
-        needed_kill = not self._ended_within(grace_s)
+        for each in members:
+            with suppress(psutil.NoSuchProcess):
+                each.resume()  # a paused process sees no SIGTERM
+        needed_kill = not self._ended_within(grace_s, members)
         if needed_kill:
             self.kill()
         self.forget()
@@ -161,14 +163,19 @@ class ServerProcess:
 
     def kill(self) -> None:
         """SIGKILL to all members, and wait until they are gone; the record stays."""
-        self.signal(signal.SIGKILL)
-        self._ended_within(_KILL_WAIT_S)
+        members = self.members()
+        for each in members:
+            with suppress(psutil.NoSuchProcess):
+                each.kill()
+        self._ended_within(_KILL_WAIT_S, members)
 
-    def _ended_within(self, seconds: float) -> bool:
+    def _ended_within(self, seconds: float, known: Sequence[psutil.Process]) -> bool:
+        # Not only `members()`: a process that is ending has lost its mark while it still holds
+        # its ports.
         end = self._clock.monotonic() + seconds
         while True:
             self._reap()
-            if not self.members():
+            if not any(is_running(each) for each in known) and not self.members():
                 return True
             if self._clock.monotonic() >= end:
                 return False
@@ -181,12 +188,23 @@ class ServerProcess:
                 os.waitpid(record.pid, os.WNOHANG)
 
 
+def is_running(process: psutil.Process) -> bool:
+    """Does this very process still hold anything?"""
+    return process.is_running() and identity_of(process.pid) is not None
+
+
 def identity_of(pid: int) -> str | None:
-    """Boot and start time of a running process; None when there is none, or only its zombie."""
+    """Boot and start time of a running process; None when there is none, or only its zombie.
+
+    A process whose first thread is a zombie while others still end is not gone: it holds its
+    ports and files until the last one has ended.
+    """
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
         stat = Path(f"/proc/{pid}/stat").read_text("utf-8", errors="replace")
     except (FileNotFoundError, ProcessLookupError):
         return None
     state, *rest = stat.rpartition(")")[2].split()  # a name may hold spaces and brackets
-    return None if state in {"Z", "X"} else f"{boot}:{rest[18]}"
+    threads, start = int(rest[16]), rest[18]
+    is_gone = state == "X" or (state == "Z" and threads <= 1)
+    return None if is_gone else f"{boot}:{start}"

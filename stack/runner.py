@@ -19,6 +19,7 @@ from stack.server import Server, Site, SiteMaker
 
 _POLL_S = 0.1
 _SECOND_CHANCE_S = 10.0
+_PORT_PATIENCE_S = 2.0
 _LOG_TAIL_BYTES = 65_536
 
 
@@ -150,8 +151,7 @@ class ServerRunner:
     def _start(self, progress: Progress, cancelled: threading.Event) -> None:
         self.process.stop(self.traits.grace_s)  # what hangs, and orphans of what crashed
         site = self._site(with_java=True)
-        for name, port in self.server.listeners(site.ports).items():
-            require_free(name, port)
+        self._require_ports(site)
         progress.say(f"{self.traits.name}: starting {self.traits.title}")
         with disk_errors_named(site.home):
             self._prepare(site)
@@ -160,6 +160,15 @@ class ServerRunner:
             self.process.start(self.server.launch(site), self.log)
         self._wait(self.traits.start_s, cancelled)
         self.server.settle(site)
+
+    def _require_ports(self, site: Site) -> None:
+        """The ports are free, if need be a moment later: a crashed process may still be ending."""
+        listeners = self.server.listeners(site.ports)
+        end = self._clock.monotonic() + _PORT_PATIENCE_S
+        while not all(map(is_free, listeners.values())) and self._clock.monotonic() < end:
+            self._clock.sleep(_POLL_S)
+        for name, port in listeners.items():
+            require_free(name, port)
 
     def _prepare(self, site: Site) -> None:
         try:
