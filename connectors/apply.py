@@ -5,41 +5,32 @@ In this order, and nothing is changed before all connectors have passed 1 and 2:
 1. MySQL is fit to be captured (`connectors.preflight`);
 2. Connect itself accepts each setting;
 3. the topics exist;
-4. the configuration is put;
+4. the configuration is put, of a new connector before it runs (Connect keeps the offsets of a
+   deleted connector, and one of the same name would go on from them, fit or not);
 5. the connector is RUNNING and has moved: state alone is no proof.
 """
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from callsheet.doctor import Finding
-from callsheet.errors import ConfigError, FatalError, Fault, UnavailableError
+from callsheet.errors import ConfigError
 from callsheet.kafka.topics import Topic, TopicState
 from callsheet.ports import Clock, Deadline
 from connectors.client import ConnectClient
 from connectors.files import ConnectorFile
-from connectors.models import MysqlCapture
+from connectors.launch import failure, wait_for_progress
 from connectors.plan import Action, ConnectorPlan, plan_connectors
 from connectors.preflight import refuse
-from connectors.progress import BinlogPosition, Progress, has_moved, measure
-from connectors.responses import ConnectorStatus, State, Validation
+from connectors.progress import BinlogPosition, Progress, measure
+from connectors.responses import State
 from connectors.topics import TopicAdmin, TopicPlan, apply_topics, load_topics, plan_topics
-from connectors.traces import root_cause
+from connectors.validation import validation_faults
 
-_POLL_S = 0.5
-_FAILED_FOR_S = 5.0
-"""How long FAILED must last: just after a change the status still tells of the time before."""
-
-# Settings that belong to something inside the connector, which no validation declares.
-_OPEN_PREFIXES = (
-    "schema.history.internal.", "key.converter.", "value.converter.", "header.converter.",
-    "producer.override.", "consumer.override.", "admin.override.", "transforms.", "predicates.",
-    "driver.", "signal.", "notification.", "topic.", "column.", "internal.", "converters.",
-)  # fmt: skip
+_AT_REST = {State.PAUSED, State.STOPPED}
 
 
 class Survey(Protocol):
@@ -108,12 +99,7 @@ class Applier:
             PreconditionError: MySQL is not fit; names each setting.
             ConfigError: Connect rejects settings; names each, with its line.
         """
-        findings: list[Finding] = []
-        for file in files:
-            history = file.config["schema.history.internal.kafka.topic"]
-            committed = measure(self._connect.offsets(file.name), {}).position
-            there = self._topics.describe([history]).get(history)
-            findings += self._survey.findings(file, committed=committed, history=there)
+        findings = [finding for file in files for finding in self._findings(file)]
         refuse(findings)
         faults = [
             fault
@@ -125,7 +111,7 @@ class Applier:
         return tuple(findings)
 
     def apply(self, files: Sequence[ConnectorFile]) -> tuple[Outcome, ...]:
-        """Carry the plan out.
+        """Carry the plan out. Interrupted anywhere, it goes on when called again.
 
         Raises:
             PreconditionError, ConfigError: as `check`; nothing was changed.
@@ -138,81 +124,54 @@ class Applier:
         return tuple(self._apply(file, plans[file.name], plan.topics[file.name]) for file in files)
 
     def _apply(self, file: ConnectorFile, plan: ConnectorPlan, topics: TopicPlan) -> Outcome:
-        if not topics.empty:
-            self._report(
-                f"{file.name}: {len(topics.create)} topic(s) created, {len(topics.alter)} altered"
-            )
-            apply_topics(topics, self._topics)
-        if plan.action is Action.UNCHANGED:
-            return self._unchanged(file, plan)
-        names = [topic.name for topic in load_topics(file)]
-        before = self._progress(file.name, names)
-        self._connect.put_config(file.name, file.config)
-        self._report(f"{file.name}: {plan.action}d, waiting for its first progress")
-        if plan.state in {State.PAUSED, State.STOPPED}:
-            return Outcome(file.name, plan.action, plan.state, 0.0)
+        fresh = self._is_fresh(plan)
         if plan.action is Action.CREATE:
-            # An earlier connector of this name left its offsets: those are no progress.
-            before = self._progress(file.name, names)
-        return self._wait(file.name, plan.action, names, before)
+            self._connect.create_stopped(file.name, file.config)
+            # An earlier connector of this name has left its offsets, which only now can be seen.
+            refuse(self._findings(file))
+        if not topics.empty:
+            apply_topics(topics, self._topics)
+            done = f"{len(topics.create)} topic(s) created, {len(topics.alter)} setting(s) altered"
+            self._report(f"{file.name}: {done}")
+        if plan.action is Action.UPDATE:
+            self._connect.put_config(file.name, file.config)
+        if not fresh and (plan.action is Action.UNCHANGED or plan.state in _AT_REST):
+            return self._as_it_is(plan)
+        return self._run(file, plan.action, fresh=fresh)
 
-    def _unchanged(self, file: ConnectorFile, plan: ConnectorPlan) -> Outcome:
-        status = self._connect.status(file.name)
+    def _is_fresh(self, plan: ConnectorPlan) -> bool:
+        """New, or created by an `apply` that was interrupted before it ran."""
+        return plan.action is Action.CREATE or (
+            plan.state is State.STOPPED and not self._connect.topics(plan.name)
+        )
+
+    def _run(self, file: ConnectorFile, action: Action, *, fresh: bool) -> Outcome:
+        names = [topic.name for topic in load_topics(file)]
+
+        def progress() -> Progress:
+            return measure(self._connect.offsets(file.name), self._topics.end_offsets(names))
+
+        before = progress()
+        if fresh:
+            self._connect.resume(file.name)
+        self._report(f"{file.name}: waiting for its first progress")
+        deadline = Deadline.after(self._clock, self._wait_s)
+        seconds = wait_for_progress(self._connect, file.name, before, progress, deadline)
+        return Outcome(file.name, action, State.RUNNING, seconds)
+
+    def _as_it_is(self, plan: ConnectorPlan) -> Outcome:
+        """Not waited for: nothing changed, or somebody paused it on purpose."""
+        status = self._connect.status(plan.name)
         if status is not None and status.failed:
             raise failure(status)
-        return Outcome(file.name, plan.action, status.state if status else State.UNKNOWN, 0.0)
+        state = status.state if status else State.UNKNOWN
+        return Outcome(plan.name, plan.action, state, 0.0)
 
-    def _wait(self, name: str, action: Action, topics: Sequence[str], before: Progress) -> Outcome:
-        started_s = self._clock.monotonic()
-        deadline = Deadline.after(self._clock, self._wait_s)
-        working_s = started_s  # when it was last seen to be anything but FAILED
-        while True:
-            status = self._connect.status(name)
-            now_s = self._clock.monotonic()
-            if status is None or not status.failed:
-                working_s = now_s
-            elif now_s - working_s >= _FAILED_FOR_S:
-                raise failure(status)
-            if status and status.running and has_moved(before, self._progress(name, topics)):
-                return Outcome(name, action, status.state, now_s - started_s)
-            if deadline.expired():
-                raise _late(name, status, self._wait_s)
-            self._clock.sleep(_POLL_S)
-
-    def _progress(self, name: str, topics: Sequence[str]) -> Progress:
-        return measure(self._connect.offsets(name), self._topics.end_offsets(topics))
+    def _findings(self, file: ConnectorFile) -> Sequence[Finding]:
+        history = file.config["schema.history.internal.kafka.topic"]
+        committed = measure(self._connect.offsets(file.name), {}).position
+        there = self._topics.describe([history]).get(history)
+        return self._survey.findings(file, committed=committed, history=there)
 
     def _plan_topics(self, topics: Sequence[Topic]) -> TopicPlan:
         return plan_topics(topics, self._topics.describe([topic.name for topic in topics]))
-
-
-def validation_faults(file: ConnectorFile, validation: Validation) -> Iterator[Fault]:
-    """Connect's complaints by setting and line, and settings that nobody knows.
-
-    Connect ignores an unknown setting, so a misspelt one silently keeps its default.
-    """
-    for setting, messages in sorted(validation.faults.items()):
-        for message in messages:
-            yield file.fault(setting, message)
-    ours = {field.alias for field in MysqlCapture.model_fields.values() if field.alias}
-    known = validation.known | ours | {"field.name.adjustment.mode"}
-    for setting in file.config:
-        if setting not in known and not setting.startswith(_OPEN_PREFIXES):
-            similar = difflib.get_close_matches(setting, known, n=1)
-            meant = f"; did you mean {similar[0]}?" if similar else ""
-            yield file.fault(setting, f"is no setting of this connector{meant}")
-
-
-def failure(status: ConnectorStatus) -> FatalError:
-    """The error for a FAILED connector: the root cause, and what to do about it."""
-    cause = root_cause(status.traces[0] if status.traces else "")
-    hint = cause.hint or f"`callsheet connectors restart {status.name}` tries again."
-    return FatalError(f"Connector {status.name} failed: {cause.text}", hint=hint)
-
-
-def _late(name: str, status: ConnectorStatus | None, wait_s: float) -> UnavailableError:
-    state = status.state.value if status else "not known to Connect"
-    return UnavailableError(
-        f"Connector {name} made no progress in {wait_s:.0f} s; it is {state}.",
-        hint=f"`callsheet connectors status {name}`; the worker's log says more.",
-    )

@@ -7,21 +7,21 @@ Errors arrive as `callsheet.errors`; nothing raised here carries a configuration
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Mapping, Sequence
+from random import Random
 from typing import Any, Self
 from urllib.parse import quote
 
 import httpx
 
+from callsheet.backoff import Backoff
 from callsheet.errors import ConfigError, FatalError, PreconditionError, UnavailableError
 from callsheet.ports import Clock, Deadline, SystemClock
 from connectors import responses as r
 
 CONNECT_TIMEOUT_S = 5.0
 READ_TIMEOUT_S = 60.0
-_BACKOFF_FIRST_S = 0.1
-_BACKOFF_MAX_S = 3.0
+_BACKOFF = Backoff(base_s=0.1, cap_s=3.0)
 _REPEATABLE = frozenset({"GET", "PUT", "DELETE"})
 
 
@@ -36,17 +36,17 @@ class ConnectClient:
         redact: Callable[[str], str] = str,
         transport: httpx.BaseTransport | None = None,
         clock: Clock | None = None,
-        jitter: Callable[[], float] = random.random,
+        random: Random | None = None,
     ) -> None:
         """``url`` may carry ``user:password@``. ``deadline_s`` bounds each call with its retries.
 
-        ``redact`` cuts secrets out of whatever Connect says; ``jitter`` yields [0, 1).
+        ``redact`` cuts secrets out of whatever Connect says.
         """
         self._url = str(httpx.URL(url).copy_with(userinfo=b"")).rstrip("/")
         self._deadline_s = deadline_s
         self._redact = redact
         self._clock = clock or SystemClock()
-        self._jitter = jitter
+        self._random = random or Random()  # noqa: S311  (jitter, no secret)
         self._http = httpx.Client(
             base_url=url,
             timeout=httpx.Timeout(READ_TIMEOUT_S, connect=CONNECT_TIMEOUT_S),
@@ -98,6 +98,11 @@ class ConnectClient:
         """The configuration as stored, references unresolved; None if there is none."""
         body: dict[str, str] | None = self._json_or_none("GET", f"/connectors/{_path(name)}/config")
         return body
+
+    def create_stopped(self, name: str, config: Mapping[str, str]) -> None:
+        """Create it without running it, so that offsets left by an earlier one can be seen."""
+        body = {"name": name, "config": dict(config), "initial_state": "STOPPED"}
+        self._json("POST", "/connectors", json=body)
 
     def put_config(self, name: str, config: Mapping[str, str]) -> None:
         """Create or replace: what is not named goes. The same configuration again is harmless."""
@@ -179,7 +184,7 @@ class ConnectClient:
         deadline = Deadline.after(self._clock, self._deadline_s)
         attempt = 0
         while True:
-            wait_s = self._jitter() * min(_BACKOFF_MAX_S, _BACKOFF_FIRST_S * 2**attempt)
+            wait_s = _BACKOFF.delay_s(attempt, self._random)
             last = deadline.remaining_s() <= wait_s
             try:
                 response = self._http.request(method, path, timeout=_timeout(deadline), **request)

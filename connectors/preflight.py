@@ -46,6 +46,8 @@ class Wanted:
     heartbeat: str
     signals: str
     history_topic: str
+    recovers_history: bool
+    """Whether snapshot.mode says to build the history anew from the tables as they are."""
     downtime_budget_hours: float
 
     @classmethod
@@ -61,6 +63,7 @@ class Wanted:
             heartbeat=rights.written_table(config["heartbeat.action.query"]),
             signals=signals,
             history_topic=config["schema.history.internal.kafka.topic"],
+            recovers_history=config["snapshot.mode"] == "recovery",
             downtime_budget_hours=downtime_budget_hours,
         )
 
@@ -250,11 +253,14 @@ def _missing(captured: Sequence[SourceTable], wanted: Wanted) -> Iterator[Findin
 def _history(wanted: Wanted, history: TopicState | None, *, is_new: bool) -> Iterator[Finding]:
     name = f"topic {wanted.history_topic}"
     if history is None:
-        if is_new:
+        if is_new or wanted.recovers_history:
             yield Finding("kafka", name, "ok", "will be created")
         else:
             message = "is gone, but the connector has run: it cannot read on without its history"
-            hint = "Set snapshot.mode to recovery, apply, wait for RUNNING, and set it back."
+            hint = (
+                "No DDL since it stopped: set snapshot.mode to recovery, apply, and set it back. "
+                "Else `callsheet connectors offsets reset`, apply, and rebuild the sinks."
+            )
             yield Finding("kafka", name, "fail", message, hint)
         return
     broken = []

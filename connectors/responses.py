@@ -43,6 +43,8 @@ def classify(status: int, message: str) -> Verdict:
     """The verdict on one answer, from its HTTP status and Connect's ``message``."""
     if 200 <= status < 300:
         return Verdict.OK
+    if status == 409 and "already exists" in message.lower():
+        return Verdict.REFUSED
     if status in _VERDICTS:
         return _VERDICTS[status]
     # Connect answers 500 when its own herder thread does not answer it within 90 s.

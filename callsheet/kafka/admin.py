@@ -20,6 +20,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # it re-expor
 
 from callsheet.errors import CallsheetError, FatalError, PreconditionError, UnavailableError
 from callsheet.kafka.topics import Topic, TopicState
+from callsheet.ports import Clock, Deadline, SystemClock
 
 _T = TypeVar("_T")
 _TIMEOUT_S = 30.0
@@ -33,6 +34,9 @@ _AWAY = frozenset(
         KafkaError.NOT_CONTROLLER,
     }
 )
+# A topic just created, or a broker just lost: the partition's leader is about to be known.
+_UNSETTLED = frozenset({KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE})
+_SETTLE_S = 0.1
 _GRANT = "Grant this client Create, Describe, DescribeConfigs and AlterConfigs."
 _REFUSALS = {
     KafkaError.TOPIC_AUTHORIZATION_FAILED: _GRANT,
@@ -52,12 +56,19 @@ class KafkaTopics:
         PreconditionError: the cluster refuses: no right, too few brokers, a policy.
     """
 
-    def __init__(self, settings: Mapping[str, str], *, timeout_s: float = _TIMEOUT_S) -> None:
+    def __init__(
+        self,
+        settings: Mapping[str, str],
+        *,
+        timeout_s: float = _TIMEOUT_S,
+        clock: Clock | None = None,
+    ) -> None:
         """``settings`` are librdkafka's, ``bootstrap.servers`` and security among them."""
         # librdkafka logs a dead broker to stderr for ever; the error that is raised says it once.
         self._admin = AdminClient({**settings, "log_level": 0})
         self._brokers = settings["bootstrap.servers"]
         self._timeout_s = timeout_s
+        self._clock = clock or SystemClock()
 
     def describe(self, names: Iterable[str]) -> dict[str, TopicState]:
         """Those of the topics that exist."""
@@ -110,6 +121,17 @@ class KafkaTopics:
 
     def end_offsets(self, names: Iterable[str]) -> dict[str, int]:
         """The sum of each topic's end offsets, for those that exist: it grows with each record."""
+        wanted = sorted(names)
+        deadline = Deadline.after(self._clock, self._timeout_s)
+        while True:
+            try:
+                return self._end_offsets(wanted)
+            except _UnsettledError:
+                if deadline.expired():
+                    raise
+                self._clock.sleep(_SETTLE_S)
+
+    def _end_offsets(self, names: Sequence[str]) -> dict[str, int]:
         states = self.describe(names)
         wanted = {
             TopicPartition(name, partition): OffsetSpec.latest()  # type: ignore[no-untyped-call]
@@ -151,6 +173,8 @@ class KafkaTopics:
             return _MissingTopicError(f"{doing}: there is no such topic.")
         if code == KafkaError.TOPIC_ALREADY_EXISTS:
             return _ExistingTopicError(f"{doing}: it exists.")
+        if code in _UNSETTLED:
+            return _UnsettledError(f"Kafka has no leader yet for {doing}.")
         if code in _AWAY:
             return self._away(doing)
         if code in _REFUSALS:
@@ -163,6 +187,10 @@ class KafkaTopics:
             f"Kafka at {self._brokers} does not answer ({doing}).",
             hint="Is it up (`callsheet stack status`)? Its address is CALLSHEET_KAFKA_BOOTSTRAP.",
         )
+
+
+class _UnsettledError(UnavailableError):
+    """Told apart from the other absences because it passes by itself, in moments."""
 
 
 class _MissingTopicError(PreconditionError):
