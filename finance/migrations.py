@@ -16,6 +16,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from alembic.script.revision import RevisionError
 from alembic.util.exc import CommandError
 from pydantic import SecretStr
 
@@ -159,7 +160,7 @@ def _config(folder: Path) -> Config:
 def _ancestors(scripts: ScriptDirectory, head: str) -> set[str]:
     try:
         return {script.revision for script in scripts.iterate_revisions(head, "base")}
-    except CommandError as error:
+    except RevisionError as error:
         raise PreconditionError(
             f"The database is at revision {head}, which these programs do not know.",
             hint="It was migrated by a newer version of Callsheet: use that version.",

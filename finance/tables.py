@@ -14,6 +14,11 @@ from sqlalchemy.dialects import mysql
 METADATA: Final = sa.MetaData()
 
 
+def _year() -> sa.types.TypeEngine[int]:
+    """YEAR in MySQL, an integer here: SQLAlchemy's own YEAR does not know how to be compared."""
+    return sa.Integer().with_variant(mysql.YEAR(), "mysql")
+
+
 def _key(name: str) -> sa.Column[int]:
     return sa.Column(name, sa.BigInteger, primary_key=True, autoincrement=True)
 
@@ -124,7 +129,7 @@ SLATE_ENTRIES: Final = sa.Table(
         mysql.ENUM("festival", "theatrical", "home_video", "streaming"),
         nullable=False,
     ),
-    sa.Column("slate_year", mysql.YEAR(), nullable=False),
+    sa.Column("slate_year", _year(), nullable=False),
     sa.Column("planned_on", sa.Date, nullable=False),
     _flag("is_confirmed"),
     sa.Column("note", sa.String(200)),
@@ -137,7 +142,7 @@ BUDGETS: Final = sa.Table(
     "budgets",
     METADATA,
     _title_reference("budgets", primary_key=True),
-    sa.Column("fiscal_year", mysql.YEAR(), primary_key=True, autoincrement=False),
+    sa.Column("fiscal_year", _year(), primary_key=True, autoincrement=False),
     sa.Column(
         "category", mysql.VARCHAR(32, charset="ascii", collation="ascii_bin"), primary_key=True
     ),
