@@ -99,7 +99,9 @@ def decide(
     """What to do now, and what to remember. ``now_s`` is monotonic."""
     status = seen.status
     if status is None:
-        return Decision(Health.MISSING, "Connect does not know it"), history
+        # Also while a worker that has just started reads its topics: that is no stall either.
+        decision = Decision(Health.MISSING, "Connect does not know it")
+        return decision, replace(history, moved_at_s=now_s)
     if status.state in {State.PAUSED, State.STOPPED}:
         # Deliberate. The time that it takes does not count as a stall afterwards.
         decision = Decision(Health.PAUSED, f"is {status.state.value}")
@@ -206,15 +208,15 @@ def supervise(  # noqa: PLR0913  (the outside world, injected)
 
 
 def _look(watch: Watch, history: History, policy: Policy, clock: Clock) -> tuple[Decision, History]:
-    now_s = clock.monotonic()
     try:
-        decision, remembered = decide(watch.observe(), history, now_s, policy)
+        seen = watch.observe()
+        decision, remembered = decide(seen, history, clock.monotonic(), policy)
         if decision.action is not Action.NONE:
             watch.restart(decision.action)
     except UnavailableError as error:
         # Nobody can be restarted while Connect is away, and its absence is nobody's stall.
         decision = Decision(Health.CONNECT_AWAY, error.message, hint=error.hint)
-        return decision, replace(history, moved_at_s=now_s)
+        return decision, replace(history, moved_at_s=clock.monotonic())
     except CallsheetError as error:
         return Decision(Health.NEEDS_A_PERSON, error.message, hint=error.hint), history
     return decision, remembered

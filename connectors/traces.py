@@ -66,6 +66,7 @@ _TRANSIENT = re.compile(
     r"KafkaException: .*(fatal error|error state)|too many connections|deadlock|lock wait)",
     re.IGNORECASE,
 )
+_DUMP = re.compile(r"\{[^{}]*\}")
 _CAUSED_BY = re.compile(r"^\s*Caused by:\s*", re.MULTILINE)
 
 
@@ -78,7 +79,7 @@ def root_cause(trace: str) -> Cause:
     if not chain:
         return Cause(Kind.UNKNOWN, "no trace")
     said = "\n".join(chain)
-    text = chain[-1][:_MAX_CHARS]
+    text = _without_dumps(chain[-1])[:_MAX_CHARS]
     for pattern, hint in _PERMANENT:
         if re.search(pattern, said, re.IGNORECASE):
             return Cause(Kind.PERMANENT, text, hint)
@@ -95,3 +96,10 @@ def _first_line(part: str) -> str:
             break
         lines.append(line.strip())
     return " ".join(lines)
+
+
+def _without_dumps(text: str) -> str:
+    """Without the objects that Java prints into its messages: long, and rows may be among them."""
+    while (shorter := _DUMP.sub("...", text)) != text:
+        text = shorter
+    return text

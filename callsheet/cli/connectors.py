@@ -236,7 +236,8 @@ def supervise(
 
     wanted = load_all(files or [DEFAULT_FOLDER])
     topics = _topics()
-    with _client() as connect:
+    # A short patience: an absence of Connect is itself news.
+    with _client(deadline_s=10.0) as connect:
         watches = [
             ConnectorWatch(file, connect, topics, MysqlSource(Address.of(file.config, os.environ)))
             for file in wanted
@@ -248,13 +249,14 @@ def supervise(
 
 
 @contextmanager
-def _client() -> Iterator[ConnectClient]:
+def _client(deadline_s: float = 90.0) -> Iterator[ConnectClient]:
     from connectors.client import ConnectClient
     from connectors.masking import environment_secrets, redacted
 
     secrets = environment_secrets(os.environ)
     url = _variable("CALLSHEET_CONNECT_URL")
-    with ConnectClient(url, redact=lambda text: redacted(text, secrets)) as connect:
+    client = ConnectClient(url, deadline_s=deadline_s, redact=lambda text: redacted(text, secrets))
+    with client as connect:
         yield connect
 
 

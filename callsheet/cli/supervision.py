@@ -40,9 +40,11 @@ class _News:
         self._last: dict[str, Health] = {}
 
     def __call__(self, name: str, decision: Decision) -> None:
-        if self._last.get(name) is decision.health and decision.action is Action.NONE:
+        # Between two heartbeats nothing moves: waiting and moving take turns, which is no news.
+        mood = Health.MOVING if decision.health is Health.WAITING else decision.health
+        if self._last.get(name) is mood and decision.action is Action.NONE:
             return
-        self._last[name] = decision.health
+        self._last[name] = mood
         at = datetime.now(UTC).isoformat(timespec="seconds")
         if self._as_json:
             line = {"at": at, "connector": name, "decision": decision}
