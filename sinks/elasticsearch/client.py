@@ -1,0 +1,179 @@
+"""The one client, and what its errors mean to us."""
+
+from __future__ import annotations
+
+from email.utils import parsedate_to_datetime
+from typing import Any, Final
+
+from elastic_transport import (
+    ApiError,
+    BaseNode,
+    NodeConfig,
+    TlsError,
+    TransportError,
+    Urllib3HttpNode,
+)
+from elastic_transport import (
+    ConnectionError as UnreachableError,
+)
+from elastic_transport._node import NodeApiResponse
+from elastic_transport.client_utils import DEFAULT, url_to_node_config
+from elasticsearch import Elasticsearch
+from elasticsearch.serializer import OrjsonSerializer
+from urllib3 import Timeout
+
+from callsheet.errors import CallsheetError, FatalError, RetryableError, ThrottledError
+from callsheet.ports import Clock
+from sinks.elasticsearch.settings import ElasticsearchSettings
+
+_BUSY: Final = frozenset({429, 502, 503, 504})
+_MAX_RETRY_AFTER_S: Final = 300.0
+
+
+class RawBulk(OrjsonSerializer):
+    """Lets bulk bodies through untouched: they are bytes already, line by line."""
+
+    mimetype = "application/vnd.elasticsearch+x-ndjson"
+
+    def dumps(self, data: Any) -> bytes:
+        if not isinstance(data, bytes):
+            raise TypeError("a bulk body is bytes")
+        return data
+
+
+class Json(OrjsonSerializer):
+    mimetype = "application/vnd.elasticsearch+json"
+
+
+class PatientNode(Urllib3HttpNode):
+    """A node that gives up connecting soon and reading late.
+
+    elastic_transport knows a single timeout; a server that is gone should be noticed at once, while
+    one that works on a large request deserves patience.
+    """
+
+    def __init__(self, config: NodeConfig) -> None:
+        super().__init__(config)
+        self._connect_timeout_s: float = config._extras["connect_timeout_s"]  # noqa: SLF001 - the documented place for a node class' own settings
+
+    def perform_request(
+        self,
+        method: str,
+        target: str,
+        body: bytes | None = None,
+        headers: Any = None,
+        request_timeout: Any = DEFAULT,
+    ) -> NodeApiResponse:
+        read = self.config.request_timeout if request_timeout is DEFAULT else request_timeout
+        connect = self._connect_timeout_s if read is None else min(self._connect_timeout_s, read)
+        timeout: Any = Timeout(connect=connect, read=read)
+        return super().perform_request(method, target, body, headers, timeout)
+
+
+def connect(settings: ElasticsearchSettings) -> Elasticsearch:
+    """A client that never retries by itself: the lanes know what may be repeated, and when."""
+    node_class: type[BaseNode] = PatientNode
+    options: dict[str, Any] = {}
+    if settings.api_key is not None:
+        options["api_key"] = settings.api_key.get_secret_value()
+    if settings.username is not None and settings.password is not None:
+        options["basic_auth"] = (settings.username, settings.password.get_secret_value())
+    return Elasticsearch(
+        [_node(settings, host) for host in settings.hosts],
+        node_class=node_class,
+        serializers={
+            RawBulk.mimetype: RawBulk(),
+            Json.mimetype: Json(),
+            "application/json": OrjsonSerializer(),
+        },
+        max_retries=0,
+        retry_on_timeout=False,
+        dead_node_backoff_factor=0.1,
+        max_dead_node_backoff=5.0,
+        **options,
+    )
+
+
+def _node(settings: ElasticsearchSettings, host: str) -> NodeConfig:
+    tls = settings.tls
+    options: dict[str, Any] = {
+        "connections_per_node": settings.lanes + 2,
+        "request_timeout": settings.request_timeout_seconds,
+        "_extras": {"connect_timeout_s": settings.connect_timeout_seconds},
+    }
+    if tls.ca_file is not None:
+        options["ca_certs"] = str(tls.ca_file)
+    if tls.fingerprint_sha256 is not None:
+        options["ssl_assert_fingerprint"] = tls.fingerprint_sha256
+    if tls.certificate_file is not None:
+        options |= {"client_cert": str(tls.certificate_file), "client_key": str(tls.key_file)}
+    return url_to_node_config(host, use_default_ports_for_scheme=True).replace(**options)
+
+
+def translated(error: ApiError | TransportError, clock: Clock) -> CallsheetError:
+    """What a failed request means: away, throttled, or nothing that waiting will mend."""
+    if isinstance(error, ApiError):
+        return _of_status(error, clock)
+    if isinstance(error, TlsError):
+        return FatalError(
+            f"Elasticsearch's certificate is not accepted: {error.message}",
+            hint="set sink.tls.ca_file to the CA that signed it, or sink.tls.fingerprint_sha256",
+        )
+    if isinstance(error, UnreachableError):
+        return RetryableError(f"Elasticsearch does not answer: {_plain(error.message)}")
+    return RetryableError(f"the answer of Elasticsearch is not readable: {_plain(error.message)}")
+
+
+def _of_status(error: ApiError, clock: Clock) -> CallsheetError:
+    status, said = error.meta.status, reason_of(error)
+    if status in {401, 403}:
+        word = "does not know us" if status == 401 else "forbids us this"
+        return FatalError(
+            f"Elasticsearch {word}: {said}",
+            hint="check sink.api_key or sink.username and password; docs/elasticsearch.md lists "
+            "the privileges that are needed",
+        )
+    if status in _BUSY:
+        wait = retry_after_s(error.meta.headers.get("retry-after"), clock)
+        message = f"Elasticsearch is overloaded or starting (HTTP {status}): {said}"
+        return RetryableError(message) if wait is None else _throttled(message, wait)
+    if status >= 500:
+        return RetryableError(f"Elasticsearch failed (HTTP {status}): {said}")
+    return FatalError(
+        f"Elasticsearch refuses the request (HTTP {status}): {said}",
+        hint="this is a defect of Callsheet or a setting of the server; the offsets are kept",
+    )
+
+
+def _throttled(message: str, wait_s: float) -> ThrottledError:
+    return ThrottledError(message, retry_after_s=wait_s)
+
+
+def retry_after_s(header: str | None, clock: Clock) -> float | None:
+    """Seconds that a ``Retry-After`` asks for: a number, or a date. None where it says nothing."""
+    if not header:
+        return None
+    try:
+        wait = float(header)
+    except ValueError:
+        try:
+            wait = parsedate_to_datetime(header).timestamp() - clock.time()
+        except ValueError:
+            return None
+    return min(max(0.0, wait), _MAX_RETRY_AFTER_S)
+
+
+def reason_of(error: ApiError) -> str:
+    """The server's ``type: reason`` of a whole request; it speaks of names, never of row values."""
+    body: Any = error.body
+    if isinstance(body, dict):
+        detail = body.get("error")
+        if isinstance(detail, dict):
+            return _plain(f"{detail.get('type')}: {detail.get('reason')}")
+        if isinstance(detail, str):
+            return _plain(detail)
+    return error.message if isinstance(error.message, str) else type(error).__name__
+
+
+def _plain(text: object) -> str:
+    return " ".join(str(text).split())[:500]

@@ -1,0 +1,192 @@
+"""A batch to bulk lines in columns: no row becomes a Python object but what has no expression."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import orjson
+import polars as pl
+
+from callsheet.errors import PoisonRecordError
+from callsheet.event import Op
+from callsheet.schema import Column, Kind, TableSchema
+from sinks.elasticsearch import values
+from sinks.elasticsearch.fields import META
+
+_TEXTUAL: Final[dict[Kind, Callable[[Any], str]]] = {
+    Kind.JSON: values.embedded_text,
+    Kind.GEOMETRY: lambda value: orjson.dumps(values.shape(value)).decode(),
+}
+"""Kinds that become JSON text value by value, because JSON cannot be embedded by an expression."""
+
+
+class ColumnPlan:
+    """The expressions of one schema version and one alias; made once, used for every batch."""
+
+    def __init__(self, schema: TableSchema, alias: str) -> None:
+        self._alias = orjson.dumps(alias).decode()
+        plain = [column for column in schema.columns if column.kind not in _TEXTUAL]
+        self._texts = [column for column in schema.columns if column.kind in _TEXTUAL]
+        self._floats = [c for c in plain if c.kind in {Kind.FLOAT, Kind.VECTOR}]
+        is_whole = not self._texts and not any(c.kind in _EXPRESSIONS for c in plain)
+        self._plain = _whole() if is_whole else _encoded(plain)
+
+    def lines(self, frame: pl.DataFrame, deleted_at: str) -> pl.Series | None:
+        """Two lines per row, as one string; None where only a row-by-row look can tell what is
+        wrong. Never fewer lines than rows: a null in a concatenation would swallow its row.
+        """
+        if self._is_doubtful(frame):
+            return None
+        texts = self._embedded(frame)
+        if texts is None:
+            return None
+        lines = frame.select(self._line(frame, texts, deleted_at)).to_series()
+        return None if lines.null_count() else lines
+
+    def _is_doubtful(self, frame: pl.DataFrame) -> bool:
+        live = (pl.col("op") != Op.DELETE.value) & pl.col("after").is_null()
+        checks = [live.any()]
+        for column in self._floats:
+            value = pl.col("after").struct.field(column.name)
+            if column.kind is Kind.VECTOR:
+                value = value.list.explode(keep_nulls=False, empty_as_null=False)
+            checks.append((~value.is_finite()).any())
+        return bool(frame.select(pl.any_horizontal(checks)).item())
+
+    def _embedded(self, frame: pl.DataFrame) -> dict[str, pl.Series] | None:
+        """The JSON of the textual columns; None when one value is no JSON."""
+        found = {}
+        for column in self._texts:
+            convert = _TEXTUAL[column.kind]
+            cells = frame["after"].struct.field(column.name).to_list()
+            try:
+                texts = ["null" if cell is None else convert(cell) for cell in cells]
+            except PoisonRecordError:
+                return None
+            found[column.name] = pl.Series(column.name, texts, dtype=pl.String)
+        return found
+
+    def _line(self, frame: pl.DataFrame, texts: dict[str, pl.Series], deleted_at: str) -> pl.Expr:
+        ids = frame["id"]
+        is_long = bool((ids.str.len_bytes() > values.LONGEST_ID).any())
+        names = pl.lit(ids.map_elements(values.document_id, pl.String)) if is_long else pl.col("id")
+        document = [pl.lit("},"), self._plain]
+        for name, series in texts.items():
+            document += [pl.lit(f",{orjson.dumps(name).decode()}:"), pl.lit(series)]
+        body = pl.concat_str(*document, pl.lit("}\n"))
+        if bool((frame["op"] == Op.DELETE.value).any()):
+            tombstone = pl.lit(f',"deleted":true,"deleted_at":"{deleted_at}"}}}}\n')
+            body = pl.when(pl.col("op") == Op.DELETE.value).then(tombstone).otherwise(body)
+        return pl.concat_str(
+            pl.lit(f'{{"index":{{"_index":{self._alias},"_id":'),
+            _quoted(names),
+            pl.lit(',"version_type":"external","version":'),
+            pl.col("version").cast(pl.String),
+            pl.lit(f'}}}}\n{{"{META}":{{"ts":"'),
+            pl.from_epoch("ts_us", time_unit="us").dt.to_string("%Y-%m-%dT%H:%M:%S%.6fZ"),
+            pl.lit('"'),
+            *self._extras(frame, is_long=is_long),
+            body,
+        )
+
+    def _extras(self, frame: pl.DataFrame, *, is_long: bool) -> list[pl.Expr]:
+        """What few rows have beside their time: the ID that ``_id`` could not hold, and which
+        columns were wrapped. Nothing is added to the expressions of a batch that has none.
+        """
+        extras = []
+        if is_long:
+            length = pl.col("id").str.len_bytes()
+            full = pl.concat_str(pl.lit(',"id":'), _quoted(pl.col("id")))
+            extras.append(pl.when(length > values.LONGEST_ID).then(full).otherwise(pl.lit("")))
+        wrapped = self._wrapped(frame)
+        if wrapped is not None:
+            extras.append(pl.lit(wrapped))
+        return extras
+
+    def _wrapped(self, frame: pl.DataFrame) -> pl.Series | None:
+        marks = [""] * len(frame)
+        for column in self._texts:
+            if column.kind is Kind.JSON:
+                cells = frame["after"].struct.field(column.name).to_list()
+                name = orjson.dumps(column.name).decode()
+                for row, cell in enumerate(cells):
+                    if cell is not None and not values.is_object(cell):
+                        marks[row] += f",{name}" if marks[row] else name
+        if not any(marks):
+            return None
+        return pl.Series([f',"wrapped":[{mark}]' if mark else "" for mark in marks])
+
+
+def _quoted(text: pl.Expr) -> pl.Expr:
+    """A JSON string: escaped by the encoder itself, then taken out of its object."""
+    encoded = pl.struct(text.alias("s")).struct.json_encode()
+    return encoded.str.strip_prefix('{"s":').str.strip_suffix("}")
+
+
+def _whole() -> pl.Expr:
+    return _bare(pl.col("after").struct.json_encode())
+
+
+def _encoded(columns: list[Column]) -> pl.Expr:
+    """Members of the document's object without the braces. A key column is always among them."""
+    cells = [_EXPRESSIONS.get(c.kind, _as_is)(_cell(c), c).alias(c.name) for c in columns]
+    return _bare(pl.struct(cells).struct.json_encode())
+
+
+def _bare(encoded: pl.Expr) -> pl.Expr:
+    return encoded.str.strip_prefix("{").str.strip_suffix("}")
+
+
+def _cell(column: Column) -> pl.Expr:
+    return pl.col("after").struct.field(column.name)
+
+
+def _as_is(cell: pl.Expr, _: Column) -> pl.Expr:
+    return cell
+
+
+def _members(cell: pl.Expr, _: Column) -> pl.Expr:
+    none = pl.lit([], dtype=pl.List(pl.String))
+    return pl.when(cell == "").then(none).otherwise(cell.str.split(","))
+
+
+def _base64(cell: pl.Expr, _: Column) -> pl.Expr:
+    return cell.bin.encode("base64")
+
+
+def _datetime(cell: pl.Expr, column: Column) -> pl.Expr:
+    return _fraction(cell.dt.to_string("%Y-%m-%dT%H:%M:%S%.6f"), column.fraction)
+
+
+def _time(cell: pl.Expr, column: Column) -> pl.Expr:
+    size = cell.abs()
+    seconds = size // 1_000_000
+    text = pl.concat_str(
+        pl.when(cell < 0).then(pl.lit("-")).otherwise(pl.lit("")),
+        (seconds // 3600).cast(pl.String).str.zfill(2),
+        pl.lit(":"),
+        (seconds // 60 % 60).cast(pl.String).str.zfill(2),
+        pl.lit(":"),
+        (seconds % 60).cast(pl.String).str.zfill(2),
+        pl.lit("."),
+        (size % 1_000_000).cast(pl.String).str.zfill(6),
+    )
+    return _fraction(text, column.fraction)
+
+
+def _fraction(text: pl.Expr, digits: int | None) -> pl.Expr:
+    """From six digits to what :func:`values.time_text` says."""
+    if digits is None:
+        return text.str.strip_suffix(".000000")
+    return text.str.head(-6 + digits) if digits else text.str.head(-7)
+
+
+_EXPRESSIONS: Final[dict[Kind, Callable[[pl.Expr, Column], pl.Expr]]] = {
+    Kind.SET: _members,
+    Kind.BYTES: _base64,
+    Kind.BITS: _base64,
+    Kind.DATETIME: _datetime,
+    Kind.TIME: _time,
+}
+"""Kinds that the JSON encoder does not already write as :mod:`values` says."""

@@ -1,0 +1,198 @@
+"""What to send next, and what an answer means for the lanes, the ledger and the pressure.
+
+No threads, no I/O: :mod:`sender` has both. Not thread-safe; the sender's lock guards it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from structlog.typing import FilteringBoundLogger
+
+from callsheet.batch import Batch, Partition
+from callsheet.errors import CallsheetError, Reason, RetryableError, ThrottledError
+from callsheet.ports import Clock
+from sinks.elasticsearch.lanes import Chunk, Lane, Lanes, Request, total_bytes
+from sinks.elasticsearch.ledger import Entry, Ledger
+from sinks.elasticsearch.outcome import Item, Outcome
+from sinks.elasticsearch.pressure import Pressure
+from sinks.elasticsearch.render import Rendered
+
+FAILED_ATTEMPTS: Final = 10
+"""Then an operation on which the server breaks (HTTP 500) is a dead letter."""
+
+
+@dataclass(frozen=True, slots=True)
+class TooLarge:
+    """The server takes no request of that size (HTTP 413)."""
+
+
+Answer = Sequence[Item] | None | CallsheetError | TooLarge
+"""Item by item; None: all written; or what went wrong with the whole request."""
+
+
+@dataclass(slots=True)
+class Delivery:
+    """All that was accepted and has no final answer yet."""
+
+    lanes: Lanes
+    pressure: Pressure
+    clock: Clock
+    log: FilteringBoundLogger
+    ledger: Ledger = field(default_factory=Ledger)
+    fatal: CallsheetError | None = None
+    halted: dict[str, str] = field(default_factory=dict)
+    """Topics whose index cannot be written, and why."""
+    in_flight: int = 0
+    _in_flight_bytes: int = 0
+
+    @property
+    def held_bytes(self) -> int:
+        return self.lanes.waiting_bytes + self._in_flight_bytes
+
+    def accept(self, batch: Batch, alias: str, rendered: Rendered) -> None:
+        """Never fails: the whole batch is ours from here on."""
+        entry = Entry(
+            topic=batch.topic,
+            alias=alias,
+            numbers=batch.frame["partition"].to_list(),
+            offsets=batch.frame["offset"].to_list(),
+            ends=batch.next_offsets(),
+            names=frozenset(column.name for column in batch.schema.columns),
+            remaining=rendered.operations,
+            superseded=rendered.superseded,
+        )
+        for refusal in rendered.refusals:
+            self.ledger.refuse(entry, refusal.row, refusal.reason, refusal.detail)
+        self.ledger.accept(entry)
+        for piece in rendered.pieces:
+            self.lanes.add(piece.lane, Chunk(entry, piece.rows, piece.body))
+
+    def forget(self, partitions: Collection[Partition]) -> None:
+        """Send nothing more of these. A request in flight cannot be called back."""
+        self.ledger.forget(partitions)
+        self._drop_forgotten()
+
+    def take(self, now_s: float) -> Request | None:
+        """The next request, if one may go now."""
+        if self.in_flight >= self.pressure.in_flight:
+            return None
+        request = self.lanes.take(now_s, self.pressure.request_bytes)
+        if request is not None:
+            self.in_flight += 1
+            self._in_flight_bytes += total_bytes(request.chunks)
+        return request
+
+    def settle(self, request: Request, answer: Answer) -> Mapping[str, int]:
+        """Book the answer, give back what must go again; returns what was written, by alias."""
+        self.in_flight -= 1
+        self._in_flight_bytes -= total_bytes(request.chunks)
+        for load in request.loads:
+            load.lane.is_busy = False
+        match answer:
+            case TooLarge():
+                self._too_large(request)
+            case RetryableError():
+                self._refused(request, answer)
+            case CallsheetError():
+                self._stopped(request, answer)
+            case _:
+                return self._answered(request, answer)
+        return {}
+
+    def _stopped(self, request: Request, error: CallsheetError) -> None:
+        self.fatal = self.fatal or error
+        for load in request.loads:
+            self.lanes.give_back(load.lane, load.chunks)
+
+    def _refused(self, request: Request, error: RetryableError) -> None:
+        self.pressure.refused()
+        self.log.warning("bulk request failed", cause=error.message)
+        for load in request.loads:
+            for chunk in load.chunks:
+                chunk.attempts += 1
+            self._again(load.lane, load.chunks, error)
+
+    def _too_large(self, request: Request) -> None:
+        size = total_bytes(request.chunks)
+        if request.operations > 1:
+            self.pressure.too_large(size)
+            for load in request.loads:
+                self.lanes.give_back(load.lane, load.chunks)
+            return
+        for chunk in request.chunks:
+            detail = f"the server takes no request of {size:,} bytes (HTTP 413)"
+            self.ledger.reject(chunk.entry, chunk.rows[0], Reason.OVERSIZE, detail)
+
+    def _answered(self, request: Request, items: Sequence[Item] | None) -> Mapping[str, int]:
+        at, is_refused = 0, False
+        written: Counter[str] = Counter()
+        for load in request.loads:
+            back: list[Chunk] = []
+            for chunk in load.chunks:
+                mine = None if items is None else items[at : at + len(chunk.rows)]
+                at += len(chunk.rows)
+                rest = self._book(chunk, mine, written)
+                back += [rest] if rest is not None else []
+            load.lane.trouble, load.lane.not_before_s = None, 0.0
+            if back:
+                is_refused = True
+                self._again(load.lane, back, RetryableError("Elasticsearch put documents off"))
+        if is_refused:
+            self.pressure.refused()
+        else:
+            self.pressure.passed()
+        if self.halted:
+            self._drop_forgotten()
+        return written
+
+    def _book(
+        self, chunk: Chunk, items: Sequence[Item] | None, written: Counter[str]
+    ) -> Chunk | None:
+        """Returns what has to go again."""
+        counts: Counter[Outcome] = Counter()
+        again: list[int] = []
+        if items is None:
+            counts[Outcome.WRITTEN] = len(chunk.rows)
+        for place, item in enumerate(items or ()):
+            match item.outcome:
+                case Outcome.AGAIN:
+                    again.append(place)
+                case Outcome.FAILED if chunk.attempts + 1 < FAILED_ATTEMPTS:
+                    again.append(place)
+                case Outcome.FAILED | Outcome.REJECTED:
+                    row = chunk.rows[place]
+                    self.ledger.reject(chunk.entry, row, Reason.REJECTED, item.detail)
+                case Outcome.PARK:
+                    self._halt(chunk.entry, item.detail)
+                    self.ledger.drop(chunk.entry, 1)
+                case outcome:
+                    counts[outcome] += 1
+        written[chunk.entry.alias] += counts[Outcome.WRITTEN]
+        self.ledger.settle(
+            chunk.entry, written=counts[Outcome.WRITTEN], stale=counts[Outcome.STALE]
+        )
+        return chunk.select(again, chunk.attempts + 1) if again else None
+
+    def _halt(self, entry: Entry, detail: str) -> None:
+        if entry.topic not in self.halted:
+            self.halted[entry.topic] = detail
+            self.log.error("table parked", topic=entry.topic, detail=detail)
+            self.ledger.halt(entry.topic)
+
+    def _again(self, lane: Lane, chunks: Sequence[Chunk], trouble: RetryableError) -> None:
+        attempt = min(chunk.attempts for chunk in chunks) - 1
+        asked = trouble.retry_after_s if isinstance(trouble, ThrottledError) else None
+        lane.not_before_s = self.clock.monotonic() + self.pressure.delay_s(attempt, asked)
+        lane.trouble = trouble
+        self.lanes.give_back(lane, chunks)
+        self._drop_forgotten(only=chunks)
+
+    def _drop_forgotten(self, only: Sequence[Chunk] | None = None) -> None:
+        if only is not None and not any(chunk.entry.forgotten for chunk in only):
+            return
+        for entry, operations in self.lanes.sift(lambda e, row: not e.is_forgotten(row)):
+            self.ledger.drop(entry, operations)

@@ -1,0 +1,145 @@
+"""A batch to bulk bodies: one operation per ID, spread over the lanes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+import polars as pl
+
+from callsheet.batch import Batch
+from callsheet.errors import PoisonRecordError, Reason
+from callsheet.ports import Clock
+from sinks.elasticsearch import values
+from sinks.elasticsearch.columns import ColumnPlan
+from sinks.elasticsearch.rows import RowPlan
+
+SMALL: Final = 32
+"""Rows up to which plain Python is quicker than setting up the expressions."""
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Operations of one lane: two lines of ``body`` per element of ``rows``."""
+
+    lane: int
+    rows: Sequence[int]
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A row that cannot be written as JSON at all."""
+
+    row: int
+    reason: Reason
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """Every row of a batch is an operation, superseded, or refused."""
+
+    pieces: Sequence[Piece]
+    superseded: int
+    refusals: Sequence[Refusal] = ()
+
+    @property
+    def operations(self) -> int:
+        return sum(len(piece.rows) for piece in self.pieces)
+
+    @property
+    def size_bytes(self) -> int:
+        return sum(len(piece.body) for piece in self.pieces)
+
+
+@dataclass(slots=True)
+class Renderer:
+    """Keeps the plans of the schema versions that it met."""
+
+    lanes: int
+    piece_bytes: int
+    clock: Clock
+    _plans: dict[tuple[str, str], tuple[ColumnPlan, RowPlan]] = field(default_factory=dict)
+
+    def render(self, batch: Batch, alias: str) -> Rendered:
+        by_column, by_row = self._plan(batch, alias)
+        deleted_at = values.instant_text(int(self.clock.time() * 1_000_000))
+        if len(batch) > SMALL:
+            kept = _latest(batch.frame)
+            frame = batch.frame if len(kept) == len(batch) else batch.frame[kept]
+            lines = by_column.lines(frame, deleted_at)
+            if lines is not None:
+                return self._of_columns(batch, frame["id"], kept, lines)
+        return self._of_rows(batch, by_row.lines(batch.frame, deleted_at))
+
+    def _plan(self, batch: Batch, alias: str) -> tuple[ColumnPlan, RowPlan]:
+        key = batch.schema.fingerprint, alias
+        plan = self._plans.get(key)
+        if plan is None:
+            images = batch.frame.schema["after"]
+            plan = ColumnPlan(batch.schema, alias), RowPlan(batch.schema, alias, images)
+            self._plans[key] = plan
+        return plan
+
+    def _of_columns(
+        self, batch: Batch, ids: pl.Series, kept: Sequence[int], lines: pl.Series
+    ) -> Rendered:
+        def body(places: Sequence[int]) -> bytes:
+            joined: bytes = lines.gather(places).str.join("").cast(pl.Binary).item()
+            return joined
+
+        size = int(lines.str.len_bytes().sum())
+        pieces = self._pieces(ids.to_list(), kept, size, body)
+        return Rendered(pieces, len(batch) - len(kept))
+
+    def _of_rows(self, batch: Batch, lines: Sequence[bytes | PoisonRecordError]) -> Rendered:
+        refusals = [
+            Refusal(row, line.reason, line.detail)
+            for row, line in enumerate(lines)
+            if isinstance(line, PoisonRecordError)
+        ]
+        good = [row for row, line in enumerate(lines) if isinstance(line, bytes)]
+        ids, versions = batch.frame["id"].to_list(), batch.frame["version"].to_list()
+        latest: dict[str, int] = {}
+        for row in good:
+            best = latest.get(ids[row])
+            if best is None or versions[row] >= versions[best]:
+                latest[ids[row]] = row
+        kept = sorted(latest.values())
+        texts = [line for row in kept if isinstance(line := lines[row], bytes)]
+        pieces = self._pieces(
+            [ids[row] for row in kept],
+            kept,
+            sum(map(len, texts)),
+            lambda places: b"".join([texts[place] for place in places]),
+        )
+        return Rendered(pieces, len(good) - len(kept), refusals)
+
+    def _pieces(
+        self,
+        ids: Sequence[str],
+        rows: Sequence[int],
+        size_bytes: int,
+        body: Callable[[Sequence[int]], bytes],
+    ) -> list[Piece]:
+        """By lane, in log order, none much larger than ``piece_bytes`` unless a row is."""
+        lanes: list[list[int]] = [[] for _ in range(self.lanes)]
+        for place, identifier in enumerate(ids):
+            lanes[hash(identifier) % self.lanes].append(place)
+        most = max(1, self.piece_bytes * len(ids) // max(1, size_bytes))
+        return [
+            Piece(lane, [rows[place] for place in run], body(run))
+            for lane, places in enumerate(lanes)
+            for run in (places[at : at + most] for at in range(0, len(places), most))
+        ]
+
+
+def _latest(frame: pl.DataFrame) -> list[int]:
+    """Per ID the row with the highest version, not the last one: a repeat can run backwards."""
+    if frame["id"].n_unique() == len(frame):
+        return list(range(len(frame)))
+    rows = frame.select(pl.int_range(pl.len()).alias("row"), "id", "version")
+    last = rows.sort("version", maintain_order=True).unique("id", keep="last")
+    return last["row"].sort().to_list()

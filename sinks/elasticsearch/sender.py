@@ -1,0 +1,176 @@
+"""Threads that carry the lanes' operations to the server, and keep at it until each is answered."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, Final
+
+from elastic_transport import ApiError, TransportError
+from elasticsearch import Elasticsearch
+
+from callsheet.batch import Batch, Partition
+from callsheet.errors import FatalError, ParkTableError, RetryableError
+from callsheet.ports import Clock, Deadline
+from callsheet.sink import Progress
+from sinks.elasticsearch.client import RawBulk, translated
+from sinks.elasticsearch.delivery import Answer, Delivery, TooLarge
+from sinks.elasticsearch.lanes import Request
+from sinks.elasticsearch.outcome import outcomes
+from sinks.elasticsearch.render import Rendered
+
+BULK: Final = (
+    "/_bulk?require_alias=true&filter_path=errors,items.*.status,items.*.error.type,"
+    "items.*.error.reason,items.*.error.caused_by.type"
+)
+"""``require_alias``: an index deleted by hand must not come back by itself, with guessed types."""
+
+_HEADERS: Final = {
+    "content-type": f"{RawBulk.mimetype}; compatible-with=9",
+    "accept": "application/vnd.elasticsearch+json; compatible-with=9",
+}
+
+
+class Sender:
+    """The lock around a :class:`Delivery`, and the threads that work it off.
+
+    ``on_written`` is called from those threads, outside of the lock, with the number of documents
+    that were just written, by alias.
+    """
+
+    def __init__(
+        self,
+        client: Elasticsearch,
+        delivery: Delivery,
+        clock: Clock,
+        *,
+        most_bytes: int,
+        on_written: Callable[[Mapping[str, int]], None],
+    ) -> None:
+        self._client, self._delivery, self._clock = client, delivery, clock
+        self._most_bytes, self._on_written = most_bytes, on_written
+        self._changed = threading.Condition()
+        self._is_stopping = False
+        self._threads = [
+            threading.Thread(target=self._run, name=f"bulk-{number}", daemon=True)
+            for number in range(len(delivery.lanes.all))
+        ]
+
+    # --- the worker's side ----------------------------------------------------------------------
+
+    def start(self) -> None:
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self, wait_s: float) -> None:
+        """Send nothing more. A request in flight is given ``wait_s`` to be answered."""
+        with self._changed:
+            self._is_stopping = True
+            self._changed.notify_all()
+        deadline = Deadline.after(self._clock, wait_s)
+        for thread in self._threads:
+            if thread.ident is not None:
+                thread.join(deadline.remaining_s())
+
+    def check(self, topic: str) -> None:
+        """Raise what stands in the way of another batch of this topic."""
+        with self._changed:
+            self._raise_fatal()
+            detail = self._delivery.halted.get(topic)
+        if detail is not None:
+            raise ParkTableError(
+                topic,
+                "index not writable",
+                detail,
+                hint="rebuild the index, or give back the right to write it; restart the worker",
+            )
+
+    def make_room(self, size_bytes: int, deadline: Deadline) -> None:
+        """Wait until ``size_bytes`` more fit into the bound; one batch alone always does.
+
+        Raises:
+            RetryableError: not before the deadline.
+        """
+        with self._changed:
+            while (held := self._delivery.held_bytes) and held + size_bytes > self._most_bytes:
+                self._wait(deadline, "the lanes to Elasticsearch stayed full")
+            self._raise_fatal()
+
+    def accept(self, batch: Batch, alias: str, rendered: Rendered) -> None:
+        with self._changed:
+            self._delivery.accept(batch, alias, rendered)
+            self._changed.notify_all()
+
+    def progress(self) -> Progress:
+        with self._changed:
+            self._raise_fatal()
+            durable, rejections, counts = self._delivery.ledger.take()
+            return Progress(durable, rejections, counts, self._delivery.lanes.trouble())
+
+    def flush(self, deadline: Deadline) -> None:
+        with self._changed:
+            self._raise_fatal()
+            while self._delivery.ledger.pending:
+                self._wait(deadline, "Elasticsearch did not answer for all events in time")
+
+    def forget(self, partitions: Collection[Partition]) -> None:
+        with self._changed:
+            self._delivery.forget(partitions)
+            self._changed.notify_all()
+
+    def _wait(self, deadline: Deadline, late: str) -> None:
+        if deadline.expired():
+            trouble = self._delivery.lanes.trouble()
+            raise RetryableError(f"{late}: {trouble.message}" if trouble else late)
+        self._changed.wait(deadline.remaining_s())
+        self._raise_fatal()
+
+    def _raise_fatal(self) -> None:
+        if self._delivery.fatal is not None:
+            raise self._delivery.fatal
+
+    # --- the threads' side ----------------------------------------------------------------------
+
+    def _run(self) -> None:
+        try:
+            while (request := self._next()) is not None:
+                answer = self._send(request)
+                with self._changed:
+                    written = self._delivery.settle(request, answer)
+                    self._changed.notify_all()
+                self._on_written(written)
+        except BaseException as error:
+            with self._changed:
+                self._delivery.fatal = FatalError(
+                    f"a sending thread broke: {type(error).__name__}",
+                    hint="this is a defect of Callsheet; the offsets are kept",
+                )
+                self._changed.notify_all()
+            raise
+
+    def _next(self) -> Request | None:
+        """Wait for something to send; None when stopping."""
+        with self._changed:
+            while not self._is_stopping and self._delivery.fatal is None:
+                now = self._clock.monotonic()
+                request = self._delivery.take(now)
+                if request is not None:
+                    return request
+                due = self._delivery.lanes.next_due_s()
+                self._changed.wait(None if due is None or due <= now else due - now)
+            return None
+
+    def _send(self, request: Request) -> Answer:
+        names = frozenset[str]().union(*(chunk.entry.names for chunk in request.chunks))
+        try:
+            response = self._client.perform_request(
+                "POST", BULK, headers=_HEADERS, body=request.body()
+            )
+            body: Any = response.body
+            return outcomes(body, request.operations, names)
+        except ApiError as error:
+            return TooLarge() if error.meta.status == 413 else translated(error, self._clock)
+        except TransportError as error:
+            return translated(error, self._clock)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            return RetryableError(f"a bulk answer that is not understood: {error}")
