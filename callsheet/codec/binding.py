@@ -6,7 +6,7 @@ schemas say, and what are its raw values. All else is the same for both formats.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, Protocol
 
@@ -17,6 +17,7 @@ from callsheet.codec.declared import DeclaredSchema
 from callsheet.codec.envelope import Layout, foreign, is_envelope, layout_of
 from callsheet.codec.fields import Field
 from callsheet.codec.grouping import Signature
+from callsheet.codec.plan import JSON_FORMAT, Node, avro_format
 from callsheet.codec.schema_registry import RegisteredSchema, Schemas
 from callsheet.codec.topics import skip_by_fields
 from callsheet.codec.values import Convert, from_avro, from_json
@@ -24,6 +25,13 @@ from callsheet.errors import ParkTableError, PoisonRecordError, Reason
 
 UNSUPPORTED: Final = "unsupported_schema"
 SCHEMALESS: Final = "schemaless"
+
+
+class Bodies(NamedTuple):
+    """Values and keys of many messages, as bytes."""
+
+    values: list[bytes]
+    keys: list[bytes | None]
 
 
 class RawValues(NamedTuple):
@@ -37,11 +45,14 @@ class RawValues(NamedTuple):
 class Shape:
     """What a signature's schemas say, before anybody knows which table it is.
 
-    ``layout`` takes the columns that are declared boolean; ``raw`` reads one message.
+    ``layout`` takes the columns that are declared boolean; ``raw`` reads one message; ``bodies``
+    gives the bytes that the native decoder reads, in the ``wire`` format of its plan.
     """
 
     layout: Callable[[frozenset[str]], Layout]
     raw: Callable[[Message], RawValues]
+    bodies: Callable[[Sequence[Message]], Bodies]
+    wire: Node | str
 
 
 class Dialect(Protocol):
@@ -94,7 +105,12 @@ class AvroDialect:
                 None if key is None or key_reader is None else key_reader.read(key),
             )
 
-        return Shape(lambda booleans: layout_of(value_tree, key_tree, booleans), raw)
+        return Shape(
+            layout=lambda booleans: layout_of(value_tree, key_tree, booleans),
+            raw=raw,
+            bodies=_whole_bodies,
+            wire=avro_format(value_id, key_id or 0),
+        )
 
     def _parsed(self, identifier: int) -> tuple[Any, avro.AvroReader]:
         found = self._schemas.schema(identifier)
@@ -105,6 +121,12 @@ class AvroDialect:
         return _tree_of(found), avro.AvroReader(
             avro.parse_schema(found.text), [avro.parse_schema(text) for text in found.references]
         )
+
+
+def _whole_bodies(messages: Sequence[Message]) -> Bodies:
+    return Bodies(
+        [message.value() or b"" for message in messages], [message.key() for message in messages]
+    )
 
 
 def _tree_of(found: RegisteredSchema) -> Any:
@@ -164,15 +186,26 @@ class JsonDialect:
         tree = self._tree(topic, signature)
         if not is_envelope(tree):
             return _skip_or_foreign(tree)
-        return Shape(lambda booleans: layout_of(tree, signature.key, booleans), self._raw)
+        return Shape(
+            layout=lambda booleans: layout_of(tree, signature.key, booleans),
+            raw=self._raw,
+            bodies=_whole_bodies if signature.embedded is None else self._payloads,
+            wire=JSON_FORMAT,
+        )
 
-    def payload(self, message: Message) -> bytes:
+    def _payload(self, message: Message) -> bytes:
         """The value without the schema around it."""
         return self._reader.unwrap(message.value() or b"")[1]
 
-    def key_payload(self, message: Message) -> bytes | None:
+    def _key_payload(self, message: Message) -> bytes | None:
         key = message.key()
         return None if key is None else self._reader.unwrap(key)[1]
+
+    def _payloads(self, messages: Sequence[Message]) -> Bodies:
+        return Bodies(
+            [self._payload(message) for message in messages],
+            [self._key_payload(message) for message in messages],
+        )
 
     def _tree(self, topic: str, signature: JsonSignature) -> Any:
         if signature.embedded is None:
@@ -180,14 +213,14 @@ class JsonDialect:
         return resolve(json.avro_of_connect(self._reader.read(signature.embedded)))
 
     def _raw(self, message: Message) -> RawValues:
-        key = self.key_payload(message)
+        key = self._key_payload(message)
         return RawValues(
-            self._reader.read(self.payload(message)),
+            self._reader.read(self._payload(message)),
             None if key is None else self._reader.read(key),
         )
 
     def _key_names(self, message: Message) -> tuple[str, ...] | None:
-        payload = self.key_payload(message)
+        payload = self._key_payload(message)
         if payload is None:
             return None
         key = self._reader.read(payload)

@@ -2,24 +2,63 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
+import importlib
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol, cast
 
 import polars as pl
 
-from callsheet.batch import Message
-from callsheet.codec.envelope import Identity, Layout
+from callsheet.batch import FRAME_SCHEMA
 
 
-class ColumnarTable(Protocol):
-    """Decodes the records of one layout and table."""
+class NativeDecoder(Protocol):
+    """One table's decoder. Keeps its memory between calls; each call stands for itself."""
 
-    def decode(self, messages: Sequence[Message]) -> tuple[pl.DataFrame, Sequence[int]]:
-        """The frame of the accepted records in their order, and the indices of the refused."""
+    def decode(
+        self,
+        values: list[bytes],
+        keys: list[bytes | None],
+        partitions: list[int],
+        offsets: list[int],
+    ) -> tuple[Any, list[tuple[int, str]]]:
+        """Arrow columns of the accepted records in order, and (index, why) of the refused."""
         ...
 
 
-class Columns(Protocol):
-    """Makes the columnar decoder of one table; None where it cannot."""
+class NativeModule(Protocol):
+    """What ``callsheet_native`` offers; tests inject their own, or None."""
 
-    def table(self, layout: Layout, identity: Identity, epoch: int) -> ColumnarTable | None: ...
+    Decoder: Callable[[str], NativeDecoder]
+
+
+def load_native() -> NativeModule | None:
+    """The native module, where it is installed. Without it the row path serves, as safe, slower."""
+    try:
+        return cast("NativeModule", importlib.import_module("callsheet_native"))
+    except ModuleNotFoundError as fault:
+        if fault.name != "callsheet_native":
+            raise
+        return None
+
+
+class ColumnarTable:
+    """Decodes the records of one table under one pair of schemas."""
+
+    def __init__(self, native: NativeModule, plan: str, absent: Sequence[str]) -> None:
+        self._decoder = native.Decoder(plan)
+        self._absent = tuple(absent)
+
+    def decode(
+        self,
+        values: list[bytes],
+        keys: list[bytes | None],
+        partitions: list[int],
+        offsets: list[int],
+    ) -> tuple[pl.DataFrame, Sequence[int]]:
+        """The frame of the accepted records in their order, and the indices of the refused."""
+        columns, refused = self._decoder.decode(values, keys, partitions, offsets)
+        frame = pl.Series(columns).struct.unnest()
+        if self._absent:
+            nulls = [pl.lit(None, FRAME_SCHEMA[name]).alias(name) for name in self._absent]
+            frame = frame.with_columns(nulls).select(*FRAME_SCHEMA, "before", "after")
+        return frame, [index for index, _ in refused]

@@ -15,7 +15,7 @@ from typing import Any
 from callsheet.batch import Batch, Decoded, Message, Park, Poison, Skip, Truncation
 from callsheet.codec.avro_schema import SchemaError
 from callsheet.codec.binding import UNSUPPORTED, Dialect, Shape
-from callsheet.codec.columnar import ColumnarTable, Columns
+from callsheet.codec.columnar import ColumnarTable, NativeModule
 from callsheet.codec.envelope import (
     Change,
     EnvelopeReader,
@@ -28,6 +28,7 @@ from callsheet.codec.envelope import (
 from callsheet.codec.events import event_of
 from callsheet.codec.frames import frame_of
 from callsheet.codec.grouping import Group, Signature, groups_of
+from callsheet.codec.plan import debezium_plan
 from callsheet.codec.topics import DecoderOptions, skip_by_topic
 from callsheet.errors import FatalError, ParkTableError, PoisonRecordError, Reason
 from callsheet.event import Event
@@ -76,7 +77,7 @@ class DebeziumDecoder:
 
     Args:
         dialect: :class:`AvroDialect` or :class:`JsonDialect`.
-        columns: the columnar path; None where the native decoder is not installed.
+        native: the native decoder (:func:`load_native`); None: the row path alone.
         epochs: per logical source name, the base added to its binlog file ordinals.
     """
 
@@ -84,12 +85,12 @@ class DebeziumDecoder:
         self,
         dialect: Dialect,
         *,
-        columns: Columns | None = None,
+        native: NativeModule | None,
         epochs: Mapping[str, int] | None = None,
         options: DecoderOptions | None = None,
     ) -> None:
         self._dialect = dialect
-        self._columns = columns
+        self._native = native
         self._epochs = dict(epochs or {})
         self._options = options or DecoderOptions()
         self._shapes: dict[tuple[str, Signature], Shape | Skip] = {}
@@ -240,7 +241,13 @@ class DebeziumDecoder:
         """
         if table.columnar is None:
             return False
-        frame, refused = table.columnar.decode(messages)
+        bodies = table.shape.bodies(messages)
+        frame, refused = table.columnar.decode(
+            bodies.values,
+            bodies.keys,
+            [message.partition() for message in messages],
+            [message.offset() for message in messages],
+        )
         judged = _Outcome()
         for index in refused:
             if self._row(table, messages[index], judged) is not None:
@@ -279,7 +286,6 @@ class DebeziumDecoder:
 
     def _new_table(self, identity: Identity, shape: Shape) -> _Table:
         layout = shape.layout(self._options.booleans(identity.database, identity.table))
-        epoch = self._epochs.get(identity.source, 0)
         return _Table(
             identity=identity,
             layout=layout,
@@ -288,10 +294,18 @@ class DebeziumDecoder:
             reader=EnvelopeReader(
                 layout, self._dialect.convert, lambda source: self._epochs.get(source, 0)
             ),
-            columnar=None
-            if self._columns is None or not layout.key
-            else self._columns.table(layout, identity, epoch),
+            columnar=self._columnar(layout, identity, shape),
         )
+
+    def _columnar(self, layout: Layout, identity: Identity, shape: Shape) -> ColumnarTable | None:
+        if self._native is None or not layout.key:
+            return None
+        epoch = self._epochs.get(identity.source, 0)
+        try:
+            plan, absent = debezium_plan(layout, identity, epoch, shape.wire)
+        except SchemaError:
+            return None  # a layout that the native decoder does not serve
+        return ColumnarTable(self._native, plan, absent)
 
 
 def _batch(topic: str, schema: TableSchema, frame: Any, messages: Sequence[Message]) -> Batch:

@@ -57,12 +57,13 @@ class Unit(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One column and its wire form: ``wire`` is the Avro type's name."""
+    """One column and its wire form: ``wire`` is the Avro type's name, ``node`` the whole type."""
 
     column: Column
     wire: str
     unit: Unit
     null_branch: int | None
+    node: Mapping[str, Any]
 
     @property
     def is_wide_decimal(self) -> bool:
@@ -149,7 +150,8 @@ def field_of(name: str, node: Any, *, is_boolean: bool = False) -> Field:
         kind, unit = _kind_of(found.node)
         if is_boolean:
             kind = _declared_boolean(kind)
-        return Field(_column(name, kind, found), str(found.node["type"]), unit, found.null_branch)
+        column, wire = _column(name, kind, found), str(found.node["type"])
+        return Field(column, wire, unit, found.null_branch, found.node)
     except SchemaError as fault:
         raise SchemaError(f"column {name}: {fault}") from None
 

@@ -1,0 +1,275 @@
+//! Kafka values to Arrow columns, many at a time.
+//!
+//! One decoder serves one table under one pair of schemas. It accepts a record only if every byte of
+//! it is accounted for; what it refuses leaves no trace in the columns and is named by its index.
+
+mod avro;
+mod cell;
+mod column;
+mod decimal;
+mod envelope;
+mod json;
+mod plan;
+mod reader;
+
+use std::sync::Arc;
+
+use arrow_array::{ffi, Array, ArrayRef, Int32Array, Int64Array, StructArray};
+use arrow_data::ArrayData;
+use arrow_schema::{DataType, Field, FieldRef};
+use pyo3::exceptions::{PyRuntimeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyCapsule, PyList};
+
+use column::{Column, Values, Views};
+use envelope::Rules;
+use plan::{Format, Plan};
+use reader::Reader;
+
+/// Why a record was refused. For whoever debugs; the row path words what the user reads.
+type Refusal = &'static str;
+
+/// A batch on its way to whoever speaks Arrow's `PyCapsule` interface.
+#[pyclass(frozen)]
+struct Columns(ArrayData);
+
+#[pymethods]
+impl Columns {
+    #[pyo3(signature = (requested_schema=None))]
+    fn __arrow_c_array__<'py>(
+        &self,
+        py: Python<'py>,
+        requested_schema: Option<Bound<'py, PyAny>>,
+    ) -> PyResult<(Bound<'py, PyCapsule>, Bound<'py, PyCapsule>)> {
+        let _ = requested_schema; // we offer one schema only, as the interface allows
+        let (array, schema) =
+            ffi::to_ffi(&self.0).map_err(|fault| PyRuntimeError::new_err(fault.to_string()))?;
+        Ok((
+            PyCapsule::new_with_value(py, schema, c"arrow_schema")?,
+            PyCapsule::new_with_value(py, array, c"arrow_array")?,
+        ))
+    }
+
+    fn __len__(&self) -> usize {
+        self.0.len()
+    }
+}
+
+/// The envelope's key and rules, and the columns that only they make.
+struct Derived {
+    rules: Rules,
+    key: Reader,
+    key_columns: Vec<Column>,
+    key_top: Vec<usize>,
+    id: Views,
+    version: Vec<i64>,
+}
+
+struct Machine {
+    format: Format,
+    json: json::Json,
+    value: Reader,
+    columns: Vec<Column>,
+    top: Vec<usize>,
+    derived: Option<Derived>,
+    output: Vec<String>,
+    id: Vec<u8>,
+    key_id: Vec<u8>,
+}
+
+impl Machine {
+    fn new(plan: &Plan) -> Result<Self, String> {
+        let (mut columns, mut top) = (vec![], vec![]);
+        let value = Reader::new("", &plan.value, &mut columns, &mut top);
+        let derived = plan.envelope.as_ref().map(|envelope| {
+            let (mut key_columns, mut key_top) = (vec![], vec![]);
+            let key = Reader::new("", &envelope.key, &mut key_columns, &mut key_top);
+            Ok::<_, String>(Derived {
+                rules: Rules::new(&columns, &top, &envelope.key_columns, envelope.epoch)?,
+                key,
+                key_columns,
+                key_top,
+                id: Views::default(),
+                version: vec![],
+            })
+        });
+        Ok(Self {
+            format: plan.format.clone(),
+            json: json::Json::default(),
+            value,
+            derived: derived.transpose()?,
+            output: plan.output.clone(),
+            columns,
+            top,
+            id: vec![],
+            key_id: vec![],
+        })
+    }
+
+    /// Reads one record as row `row`, or leaves the columns as they were.
+    fn read(&mut self, row: usize, value: &[u8], key: Option<&[u8]>) -> Result<(), Refusal> {
+        let result = self.read_unguarded(row, value, key);
+        if result.is_err() {
+            self.truncate(row);
+        }
+        result
+    }
+
+    fn read_unguarded(
+        &mut self,
+        row: usize,
+        value: &[u8],
+        key: Option<&[u8]>,
+    ) -> Result<(), Refusal> {
+        match self.format {
+            Format::Avro { value_id, .. } => {
+                avro::read(value, value_id, &self.value, &mut self.columns)?;
+            }
+            Format::Json => self.json.read(value, &mut self.value, &mut self.columns)?,
+        }
+        let Some(derived) = &mut self.derived else {
+            return Ok(());
+        };
+        let version = derived.rules.apply(&mut self.columns, row, &mut self.id)?;
+        let key = key.ok_or("no key")?;
+        let columns = &mut derived.key_columns;
+        columns.iter_mut().for_each(|column| column.truncate(0));
+        match self.format {
+            Format::Avro { key_id, .. } => avro::read(key, key_id, &derived.key, columns)?,
+            Format::Json => self.json.read(key, &mut derived.key, columns)?,
+        }
+        envelope::write_id(columns, &derived.key_top, 0, &mut self.key_id)?;
+        if self.key_id != self.id {
+            return Err("the key and the row name different IDs");
+        }
+        derived.id.push(&self.id)?;
+        derived.version.push(version);
+        Ok(())
+    }
+
+    fn truncate(&mut self, rows: usize) {
+        self.columns.iter_mut().for_each(|column| column.truncate(rows));
+    }
+
+    /// Forgets everything, also what a call that did not end left behind.
+    fn clear(&mut self) {
+        self.truncate(0);
+        if let Some(derived) = &mut self.derived {
+            derived.id = Views::default();
+            derived.version.clear();
+        }
+    }
+
+    fn take(&mut self, partitions: Vec<i32>, offsets: Vec<i64>) -> Result<StructArray, String> {
+        let rows = offsets.len();
+        let (mut fields, mut arrays): (Vec<FieldRef>, Vec<ArrayRef>) = (vec![], vec![]);
+        let (mut partitions, mut offsets) = (Some(partitions), Some(offsets));
+        for name in &self.output {
+            let (field, array) = match (name.as_str(), &mut self.derived) {
+                ("id", Some(derived)) => {
+                    let mut id = [Column::new("id", Values::Text(std::mem::take(&mut derived.id)))];
+                    id[0].valid.append_n_non_nulls(rows);
+                    (column::field(&id, 0), column::take(&mut id, 0))
+                }
+                ("version", Some(derived)) => {
+                    integers("version", std::mem::take(&mut derived.version))
+                }
+                ("offset", Some(_)) => integers("offset", offsets.take().unwrap_or_default()),
+                ("partition", Some(_)) => {
+                    let values = Int32Array::from(partitions.take().unwrap_or_default());
+                    let field = Field::new("partition", DataType::Int32, true);
+                    (Arc::new(field), Arc::new(values) as ArrayRef)
+                }
+                _ => {
+                    let found = self.top.iter().find(|index| self.columns[**index].name == *name);
+                    let index = *found.ok_or_else(|| format!("the plan has no column {name}"))?;
+                    let field = column::field(&self.columns, index);
+                    (field, column::take(&mut self.columns, index))
+                }
+            };
+            if array.len() != rows {
+                return Err(format!("column {name} has {} rows of {rows}", array.len()));
+            }
+            fields.push(field);
+            arrays.push(array);
+        }
+        self.clear();
+        Ok(column::struct_of(fields, arrays, rows))
+    }
+}
+
+fn integers(name: &str, values: Vec<i64>) -> (FieldRef, ArrayRef) {
+    let field = Field::new(name, DataType::Int64, true);
+    (Arc::new(field), Arc::new(Int64Array::from(values)))
+}
+
+/// Decodes the records of one table under one pair of schemas.
+#[pyclass]
+struct Decoder(Machine);
+
+#[pymethods]
+impl Decoder {
+    #[new]
+    fn new(plan: &str) -> PyResult<Self> {
+        let plan: Plan =
+            serde_json::from_str(plan).map_err(|fault| PyValueError::new_err(fault.to_string()))?;
+        Machine::new(&plan).map(Self).map_err(PyValueError::new_err)
+    }
+
+    /// The accepted records as columns in the order given, and (index, why) of the refused.
+    fn decode<'py>(
+        &mut self,
+        py: Python<'py>,
+        values: &Bound<'py, PyList>,
+        keys: &Bound<'py, PyList>,
+        partitions: Vec<i32>,
+        offsets: Vec<i64>,
+    ) -> PyResult<(Columns, Vec<(usize, Refusal)>)> {
+        let values: Vec<Bound<'py, PyBytes>> = values.extract()?;
+        let keys: Vec<Option<Bound<'py, PyBytes>>> = keys.extract()?;
+        if [keys.len(), partitions.len(), offsets.len()] != [values.len(); 3] {
+            return Err(PyValueError::new_err("as many keys, partitions and offsets as values"));
+        }
+        // The lists above own their bytes for as long as these borrow them.
+        let records: Vec<(&[u8], Option<&[u8]>)> = values
+            .iter()
+            .zip(&keys)
+            .map(|(value, key)| (value.as_bytes(), key.as_ref().map(|key| key.as_bytes())))
+            .collect();
+        let machine = &mut self.0;
+        py.detach(|| decode(machine, &records, partitions, offsets))
+            .map_err(PyRuntimeError::new_err)
+    }
+}
+
+fn decode(
+    machine: &mut Machine,
+    records: &[(&[u8], Option<&[u8]>)],
+    mut partitions: Vec<i32>,
+    mut offsets: Vec<i64>,
+) -> Result<(Columns, Vec<(usize, Refusal)>), String> {
+    machine.clear();
+    let mut refused = vec![];
+    let mut rows = 0;
+    for (index, (value, key)) in records.iter().enumerate() {
+        match machine.read(rows, value, *key) {
+            Ok(()) => {
+                partitions[rows] = partitions[index];
+                offsets[rows] = offsets[index];
+                rows += 1;
+            }
+            Err(why) => refused.push((index, why)),
+        }
+    }
+    partitions.truncate(rows);
+    offsets.truncate(rows);
+    let columns = machine.take(partitions, offsets)?;
+    Ok((Columns(columns.into_data()), refused))
+}
+
+#[pymodule]
+fn callsheet_native(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+    module.add_class::<Columns>()?;
+    module.add_class::<Decoder>()
+}
