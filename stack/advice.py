@@ -25,12 +25,13 @@ class Advice:
         """The apt package with a fitting JDK, if apt has one."""
         if shutil.which("apt-cache") is None:
             return None
-        for version in _LONG_TERM:
-            if requirement.at_least <= version <= (requirement.at_most or version):
-                package = f"openjdk-{version}-jdk-headless"
-                if self._offers(package):
-                    return package
-        return None
+        packages = [
+            f"openjdk-{version}-jdk-headless"
+            for version in _LONG_TERM
+            if requirement.at_least <= version <= (requirement.at_most or version)
+        ]
+        offered = self._offered(packages)
+        return next((package for package in packages if package in offered), None)
 
     def missing_java(self, title: str, requirement: JavaRequirement) -> PreconditionError:
         """There is no JDK for this server: say which, and how to get it."""
@@ -58,13 +59,13 @@ class Advice:
                 hint="Run apt-get update, then try again.",
             ) from error
 
-    def _offers(self, package: str) -> bool:
+    def _offered(self, packages: Sequence[str]) -> set[str]:
         try:
-            policy = self.command(["apt-cache", "policy", package])
+            policy = self.command(["apt-cache", "policy", *packages])
         except CommandFailedError:
-            return False
-        candidate = re.search(r"Candidate: (\S+)", policy)
-        return candidate is not None and candidate[1] != "(none)"
+            return set()
+        found = re.findall(r"^(\S+):\n.*\n\s+Candidate: (\S+)", policy, re.MULTILINE)
+        return {package for package, candidate in found if candidate != "(none)"}
 
 
 def require_platform() -> None:

@@ -83,7 +83,7 @@ class JdkSearch:
         for name, value in sorted(self.env.items()):
             if value and re.fullmatch(r"(JAVA|JDK|JAVA_?\d+|JDK_?\d+)_HOME(_\d+)?(_X64)?", name):
                 yield Path(value)
-        if on_path := shutil.which("java", path=self.env.get("PATH")):
+        if on_path := shutil.which("java", path=self.env.get("PATH", "")):
             yield Path(on_path).resolve().parent.parent
         for pattern in self.places:
             expanded = Path(pattern.replace("~", self.env.get("HOME", "/nonexistent"), 1))

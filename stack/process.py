@@ -132,50 +132,44 @@ class ServerProcess:
 
     def signal(self, number: signal.Signals) -> int:
         """Send a signal to all members. Returns to how many."""
-        members = self.members()
-        for each in members:
-            with suppress(psutil.NoSuchProcess):
-                each.send_signal(number)
-        return len(members)
+        return _send(number, self.members())
 
     def stop(self, grace_s: float) -> bool:
         """End it and wait. Returns True when it took SIGKILL.
 
         SIGTERM goes to the process itself, which ends its children in good order; to the children
-        only where it is gone.
+        only once it is gone.
         """
         record = self.record()
         if record is None:
             return False
         members = self.members()
         leader = [each for each in members if each.pid == record.pid]
-        for each in leader or members:
-            with suppress(psutil.NoSuchProcess):
-                each.terminate()
-        for each in members:
-            with suppress(psutil.NoSuchProcess):
-                each.resume()  # a paused process sees no SIGTERM
-        needed_kill = not self._ended_within(grace_s, members)
-        if needed_kill:
+        _send(signal.SIGTERM, leader)
+        _send(signal.SIGCONT, members)  # a paused process sees no SIGTERM
+        ended = self._ended_within(grace_s, leader)
+        orphans = self.members() if ended else []
+        if orphans:
+            _send(signal.SIGTERM, orphans)
+            ended = self._ended_within(grace_s, orphans)
+        if not ended:
             self.kill()
         self.forget()
-        return needed_kill
+        return not ended
 
     def kill(self) -> None:
         """SIGKILL to all members, and wait until they are gone; the record stays."""
         members = self.members()
-        for each in members:
-            with suppress(psutil.NoSuchProcess):
-                each.kill()
+        _send(signal.SIGKILL, members)
         self._ended_within(_KILL_WAIT_S, members)
 
-    def _ended_within(self, seconds: float, known: Sequence[psutil.Process]) -> bool:
-        # Not only `members()`: a process that is ending has lost its mark while it still holds
-        # its ports.
+    def _ended_within(self, seconds: float, processes: Sequence[psutil.Process]) -> bool:
+        # Asked of each process, not by `members()`: one that is ending has lost its mark while it
+        # still holds its ports.
         end = self._clock.monotonic() + seconds
         while True:
-            self._reap()
-            if not any(is_running(each) for each in known) and not self.members():
+            if not any(map(is_running, processes)):
+                self._reap()
                 return True
             if self._clock.monotonic() >= end:
                 return False
@@ -186,6 +180,13 @@ class ServerProcess:
         if record := self.record():
             with suppress(ChildProcessError):
                 os.waitpid(record.pid, os.WNOHANG)
+
+
+def _send(number: signal.Signals, processes: Sequence[psutil.Process]) -> int:
+    for each in processes:
+        with suppress(psutil.NoSuchProcess):
+            each.send_signal(number)
+    return len(processes)
 
 
 def is_running(process: psutil.Process) -> bool:
