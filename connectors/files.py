@@ -23,6 +23,10 @@ _ONE_OF_A_KIND = (
     ("topic.prefix", "two connectors would mix their topics and offsets"),
     ("schema.history.internal.kafka.topic", "a history belongs to one connector"),
 )
+_JSON_SETTINGS = (
+    ("schemas.enable", "false", "each message would carry its whole schema"),
+    ("decimal.format", "NUMERIC", "an unsigned BIGINT would arrive as base64"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,9 +187,10 @@ def _converter_faults(file: ConnectorFile, side: str) -> Iterator[Fault]:
             if file.config.get(setting) not in {"avro", "avro_unicode"}:
                 message = 'must be "avro": a name that Avro does not take would fail the task'
                 yield file.fault(setting, message)
-    if converter == JSON and file.config.get(f"{side}.schemas.enable") != "false":
-        message = 'must be "false": each message would carry its whole schema'
-        yield file.fault(f"{side}.schemas.enable", message)
+    if converter == JSON:
+        for setting, wanted, reason in _JSON_SETTINGS:
+            if file.config.get(f"{side}.{setting}") != wanted:
+                yield file.fault(f"{side}.{setting}", f'must be "{wanted}": {reason}')
 
 
 def _clashes(files: Sequence[ConnectorFile]) -> Iterator[Fault]:
