@@ -205,7 +205,7 @@ def new_contact(studio: Studio, rng: random.Random) -> Sequence[Change]:
     number = rng.choice(studio.talent)
     values = {
         "old_talent_id": number,
-        "email": f"talent-{number}.{rng.randint(1, 999)}@example.com",
+        "email": f"talent-{number}.{rng.getrandbits(32):08x}@example.com",
         "phone": rng.choice((None, f"+1-555-{rng.randint(100, 199):04d}")),
     }
     return (change.update("new_contact", change.NEW_CONTACT, values),)
@@ -248,5 +248,8 @@ def _amount(rng: random.Random, low: int, high: int) -> Decimal:
 
 
 def _varied(amount: Decimal, rng: random.Random) -> Decimal:
-    """Within a fifth of it, in cents, and at least one cent away from nothing."""
-    return max((amount * rng.randint(8_000, 12_000) / 10_000).quantize(CENT), CENT)
+    """Within a fifth of it, in cents, above nothing, and never the same: MySQL logs no update
+    that changes nothing, and the summary counts what is logged.
+    """
+    varied = max((amount * rng.randint(8_000, 12_000) / 10_000).quantize(CENT), CENT)
+    return varied if varied != amount else amount + CENT

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pymysql.err
 import pytest
 from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
@@ -25,14 +27,14 @@ def driver_error(number: int, kind: type[DBAPIError] = OperationalError) -> DBAP
     return kind(f"SELECT '{SECRET}'", None, pymysql.err.OperationalError(number, SECRET))
 
 
-def test_an_account_takes_the_defaults_of_the_native_stack():
+def test_an_account_takes_the_defaults_of_the_native_stack() -> None:
     account = Account.from_environment(ENVIRONMENT, Role.APP)
     assert (account.address, account.database) == ("127.0.0.1:13306", "finance")
     assert account.user == "callsheet_app"
     assert account.password.get_secret_value() == SECRET
 
 
-def test_an_account_takes_what_the_environment_says():
+def test_an_account_takes_what_the_environment_says() -> None:
     said = {
         "CALLSHEET_MYSQL_HOST": "db",
         "CALLSHEET_MYSQL_PORT": "3306",
@@ -43,19 +45,19 @@ def test_an_account_takes_what_the_environment_says():
     assert (account.address, account.database, account.user) == ("db:3306", "other", "boss")
 
 
-def test_an_unset_password_is_named_but_an_empty_one_is_a_password():
+def test_an_unset_password_is_named_but_an_empty_one_is_a_password() -> None:
     with pytest.raises(PreconditionError, match="CALLSHEET_READER_PASSWORD"):
         Account.from_environment(ENVIRONMENT, Role.READER)
     assert Account.from_environment(ENVIRONMENT, Role.ADMIN).password.get_secret_value() == ""
 
 
 @pytest.mark.parametrize("port", ["", "0", "65536", "-1", "mysql", "3306 "])
-def test_a_port_that_is_none_is_refused(port):
+def test_a_port_that_is_none_is_refused(port: Any) -> None:
     with pytest.raises(PreconditionError, match="CALLSHEET_MYSQL_PORT"):
         Account.from_environment(ENVIRONMENT | {"CALLSHEET_MYSQL_PORT": port}, Role.APP)
 
 
-def test_no_password_shows_in_any_repr():
+def test_no_password_shows_in_any_repr() -> None:
     account = Account.from_environment(ENVIRONMENT, Role.APP)
     engine = open_engine(account)
     shown = f"{account!r} {account!s} {engine!r} {engine.url!s} {engine.url!r}"
@@ -76,7 +78,7 @@ def test_no_password_shows_in_any_repr():
         (1064, FatalError),
     ],
 )
-def test_the_drivers_errors_become_ours_without_its_text(number, becomes):
+def test_the_drivers_errors_become_ours_without_its_text(number: Any, becomes: Any) -> None:
     account = Account.from_environment(ENVIRONMENT, Role.APP)
     with pytest.raises(becomes) as caught, translated(account):
         raise driver_error(number)
@@ -87,7 +89,7 @@ def test_the_drivers_errors_become_ours_without_its_text(number, becomes):
     assert isinstance(error.__cause__, DBAPIError)
 
 
-def test_losses_and_conflicts_are_told_apart():
+def test_losses_and_conflicts_are_told_apart() -> None:
     assert is_connection_lost(driver_error(2006))
     assert is_connection_lost(InterfaceError("SELECT 1", None, pymysql.err.InterfaceError(0, "")))
     for number in (1205, 1213):
@@ -98,5 +100,5 @@ def test_losses_and_conflicts_are_told_apart():
     assert not is_worth_repeating(duplicate)
 
 
-def test_an_identifier_is_quoted():
+def test_an_identifier_is_quoted() -> None:
     assert quoted("a`b") == "`a``b`"

@@ -41,7 +41,7 @@ def read(**odd: Any) -> tuple[Film, dict[str, Kind]]:
     return reading.film, {finding.field: finding.kind for finding in reading.findings}
 
 
-def test_a_clean_row_has_no_findings_and_exact_money():
+def test_a_clean_row_has_no_findings_and_exact_money() -> None:
     film, findings = read()
     assert findings == {}
     assert film.title_id == 7
@@ -91,31 +91,33 @@ def test_a_clean_row_has_no_findings_and_exact_money():
         ({"Rotten Tomatoes Rating": 101}, "critics_percent", None, Kind.NUMBER_UNREADABLE),
     ],
 )  # fmt: skip
-def test_an_odd_value_is_stored_as_stated_and_reported(odd, attribute, stored, kind):
+def test_an_odd_value_is_stored_as_stated_and_reported(
+    odd: Any, attribute: Any, stored: Any, kind: Any
+) -> None:
     film, findings = read(**odd)
     assert getattr(film, attribute) == stored
     assert findings[next(iter(odd))] is kind
 
 
-def test_a_text_that_only_looks_misencoded_stays():
+def test_a_text_that_only_looks_misencoded_stays() -> None:
     film, findings = read(Title="Alien³")
     assert film.name == "Alien³"
     assert findings == {}
 
 
-def test_a_world_gross_below_the_us_gross_gives_way():
+def test_a_world_gross_below_the_us_gross_gives_way() -> None:
     film, findings = read(**{"US Gross": 10, "Worldwide Gross": 4})
     assert film.worldwide_gross == Decimal("10.00")
     assert film.international_gross == 0
     assert findings == {"Worldwide Gross": Kind.GROSS_CONTRADICTORY}
 
 
-def test_an_unbelievable_date_still_names_a_year_to_book_under():
+def test_an_unbelievable_date_still_names_a_year_to_book_under() -> None:
     assert read(**{"Release Date": "Jan 01 1970"})[0].booking_year == 1970
     assert read(**{"Release Date": "soon"})[0].booking_year == 2011
 
 
-def test_fields_too_few_and_too_many_are_reported():
+def test_fields_too_few_and_too_many_are_reported() -> None:
     row = {name: value for name, value in CLEAN.items() if name != "Director"}
     reading = read_film(1, row | {"Colour": "yes"})
     assert {(f.field, f.kind) for f in reading.findings} == {
@@ -125,13 +127,13 @@ def test_fields_too_few_and_too_many_are_reported():
 
 
 @pytest.mark.parametrize("raw", [None, 5, "Heat", ["Heat"]])
-def test_a_row_that_is_no_object_is_skipped_and_reported(raw):
+def test_a_row_that_is_no_object_is_skipped_and_reported(raw: Any) -> None:
     reading = read_film(3, raw)
     assert reading.film is None
     assert [finding.kind for finding in reading.findings] == [Kind.ROW_NOT_AN_OBJECT]
 
 
-def test_the_films_we_ship_have_just_the_dirt_we_know_of():
+def test_the_films_we_ship_have_just_the_dirt_we_know_of() -> None:
     """A change of the file or of the rules must be looked at by someone."""
     counts: dict[str, int] = {}
     for number, raw in enumerate(read_rows(find_films()), start=1):
@@ -151,7 +153,7 @@ def test_the_films_we_ship_have_just_the_dirt_we_know_of():
     }
 
 
-def test_numbers_in_a_file_are_read_exactly(tmp_path: Path):
+def test_numbers_in_a_file_are_read_exactly(tmp_path: Path) -> None:
     file = tmp_path / "films.json"
     file.write_text(json.dumps([{"IMDB Rating": 6.1}]), "utf-8")
     assert read_rows(file)[0]["IMDB Rating"] == Decimal("6.1")

@@ -48,7 +48,7 @@ def consistent_films(draw: st.DrawFn) -> Film:
 
 
 @given(total=money, year=st.integers(FIRST_YEAR, 2155))
-def test_budget_lines_sum_to_the_total_to_the_cent(total: Decimal, year: int):
+def test_budget_lines_sum_to_the_total_to_the_cent(total: Decimal, year: int) -> None:
     lines = budget_lines(1, total, year)
     assert sum(line["amount"] for line in lines) == total
     assert all(line["amount"] >= 0 for line in lines)
@@ -57,7 +57,7 @@ def test_budget_lines_sum_to_the_total_to_the_cent(total: Decimal, year: int):
 
 
 @given(film=consistent_films())
-def test_the_books_agree_with_the_film(film: Film):
+def test_the_books_agree_with_the_film(film: Film) -> None:
     rows = rows_of(film)
     flows = {flow["kind"]: flow["amount"] for flow in rows.cash_flows}
     domestic = flows.get("domestic_gross", 0)
@@ -70,7 +70,7 @@ def test_the_books_agree_with_the_film(film: Film):
 
 
 @given(film=consistent_films())
-def test_dates_hold_what_the_tables_check(film: Film):
+def test_dates_hold_what_the_tables_check(film: Film) -> None:
     rows = rows_of(film)
     assert all(row["ends_on"] >= row["starts_on"] for row in rows.productions)
     assert all(row["slate_year"] == row["planned_on"].year for row in rows.slate_entries)
@@ -82,11 +82,11 @@ def test_dates_hold_what_the_tables_check(film: Film):
 
 
 @given(film=consistent_films())
-def test_the_same_film_makes_the_same_books(film: Film):
+def test_the_same_film_makes_the_same_books(film: Film) -> None:
     assert rows_of(film) == rows_of(film)
 
 
-def test_contact_details_reach_nobody():
+def test_contact_details_reach_nobody() -> None:
     person = talent_row("Agnès Varda")
     assert person == talent_row("Agnès Varda")
     assert person["email"].endswith("@example.com")

@@ -6,6 +6,7 @@ import random
 from collections import Counter
 from collections.abc import Sequence
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -38,12 +39,12 @@ def shape(planned: list[Sequence[Change]]) -> list[object]:
     ]
 
 
-def test_a_seed_plans_the_same_changes_again_and_another_seed_others():
+def test_a_seed_plans_the_same_changes_again_and_another_seed_others() -> None:
     assert shape(plan(7, 300)) == shape(plan(7, 300))
     assert shape(plan(7, 300)) != shape(plan(8, 300))
 
 
-def test_everything_that_can_happen_happens():
+def test_everything_that_can_happen_happens() -> None:
     kinds = Counter(c.kind for transaction in plan(7, 3000) for c in transaction)
     assert set(kinds) == {
         "move_launch", "reschedule", "review", "rename", "new_title", "cancel_title",
@@ -52,7 +53,7 @@ def test_everything_that_can_happen_happens():
     }  # fmt: skip
 
 
-def test_launches_move_forth_and_back():
+def test_launches_move_forth_and_back() -> None:
     dates: dict[int, list[object]] = {}
     for transaction in plan(7, 2000):
         for change in transaction:
@@ -68,21 +69,21 @@ def test_launches_move_forth_and_back():
 
 
 @pytest.mark.parametrize("commit_changes", [1, 5, 200])
-def test_transactions_are_of_mixed_size(commit_changes):
+def test_transactions_are_of_mixed_size(commit_changes: Any) -> None:
     sizes = [sum(c.changes for c in transaction) for transaction in plan(7, 500, commit_changes)]
     assert min(sizes) == 1
     assert max(sizes) >= commit_changes
     assert len(set(sizes)) > 3
 
 
-def test_every_change_counts_its_rows():
+def test_every_change_counts_its_rows() -> None:
     for transaction in plan(7, 500):
         assert transaction
         for change in transaction:
             assert change.changes >= len(change.parameters) >= 1
 
 
-def test_the_number_of_titles_stays_about_where_it_was():
+def test_the_number_of_titles_stays_about_where_it_was() -> None:
     planner, studio = Planner(random.Random(3), 20), Studio()
     for _ in range(100):
         number = studio.next_id(TITLES)
@@ -92,7 +93,7 @@ def test_the_number_of_titles_stays_about_where_it_was():
         assert 95 <= len(studio.titles) <= 105
 
 
-def test_amounts_stay_positive_and_exact():
+def test_amounts_stay_positive_and_exact() -> None:
     for transaction in plan(11, 2000):
         for change in transaction:
             for row in change.parameters:
@@ -103,7 +104,7 @@ def test_amounts_stay_positive_and_exact():
 
 
 @given(st.lists(st.integers(0, 9), max_size=60))
-def test_a_set_of_titles_is_a_set(numbers: list[int]):
+def test_a_set_of_titles_is_a_set(numbers: list[int]) -> None:
     titles, model = Titles(), dict[int, Title]()
     for number in numbers:
         if number in model:
@@ -116,7 +117,7 @@ def test_a_set_of_titles_is_a_set(numbers: list[int]):
         assert all(titles[key] is title for key, title in model.items())
 
 
-def test_the_schedule_is_absolute_so_a_slow_moment_is_caught_up_with():
+def test_the_schedule_is_absolute_so_a_slow_moment_is_caught_up_with() -> None:
     clock = Clock()
     schedule = Schedule(50.0, Until(seconds=10), clock)
     assert schedule.ahead_s(0) == 0
@@ -126,12 +127,12 @@ def test_the_schedule_is_absolute_so_a_slow_moment_is_caught_up_with():
     assert schedule.elapsed_s == pytest.approx(5.0)
 
 
-def test_a_wait_ends_with_the_run():
+def test_a_wait_ends_with_the_run() -> None:
     schedule = Schedule(0.1, Until(seconds=3), Clock())
     assert schedule.ahead_s(1) == pytest.approx(3.0)
 
 
-def test_a_run_is_over_by_time_or_by_number():
+def test_a_run_is_over_by_time_or_by_number() -> None:
     clock = Clock()
     by_time, by_number = (Schedule(1, until, clock) for until in (Until(5), Until(changes=10)))
     assert not by_time.is_over(1_000_000)
