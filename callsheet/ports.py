@@ -75,19 +75,42 @@ class RebalanceListener(Protocol):
 class Consumer(Protocol):
     """A member of a consumer group."""
 
-    def subscribe(self, topics: Sequence[str], listener: RebalanceListener) -> None: ...
-    def poll(self, max_events: int, timeout_s: float) -> Sequence[Message]: ...
+    def subscribe(self, topics: Sequence[str], listener: RebalanceListener) -> None:
+        """Join the group; when called again, leave it first and join anew."""
+        ...
+
+    def poll(self, max_events: int, timeout_s: float) -> Sequence[Message]:
+        """Returns as soon as there is anything; an empty answer only after ``timeout_s``.
+
+        Raises:
+            FatalError: records were deleted before we read them, or another member is us.
+            ConfigError: the brokers refuse who we are or what we want to read.
+        """
+        ...
+
+    def ends(self) -> Mapping[Partition, Offset]:
+        """Partitions whose end the last poll reached, with the offset to read next. It lies beyond
+        the control records of transactions, which no poll returns.
+        """
+        ...
+
     def assignment(self) -> frozenset[Partition]: ...
     def pause(self, partitions: Collection[Partition]) -> None: ...
     def resume(self, partitions: Collection[Partition]) -> None: ...
     def seek(self, partition: Partition, offset: Offset) -> None: ...
 
     def commit(self, offsets: Mapping[Partition, Offset]) -> None:
-        """Synchronously; each partition's own answer is looked at.
+        """Ask the group to note these offsets. It never waits: a broker that hangs would take the
+        loop with it. Sent before whatever comes next, so also before a partition is given up.
+        """
+        ...
+
+    def committed(self) -> Mapping[Partition, Offset] | None:
+        """The group's next answer to a commit, heard during a poll; None when there is no more.
 
         Raises:
             FencedError: the group moved on without us (illegal generation).
-            RetryableError: the coordinator is away.
+            RetryableError: the coordinator was away, or refused one of the partitions for now.
         """
         ...
 

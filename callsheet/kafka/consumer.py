@@ -1,0 +1,260 @@
+"""A member of a consumer group on real brokers."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import partial
+from typing import cast
+
+from confluent_kafka import (
+    OFFSET_BEGINNING,
+    Consumer,
+    KafkaError,
+    KafkaException,
+    TopicPartition,
+)
+from confluent_kafka import (
+    Message as ClientMessage,
+)
+from structlog.typing import FilteringBoundLogger
+
+from callsheet.batch import Message, Offset, Partition
+from callsheet.errors import ConfigError, FatalError, RetryableError
+from callsheet.kafka.faults import REFUSED, translated
+from callsheet.kafka.settings import Connection, Membership, consumer_config
+from callsheet.ports import RebalanceListener
+
+_CHUNK_EVENTS = 1_000
+_COMMITTED_TIMEOUT_S = 20.0
+_CLOSE_TIMEOUT_S = 10.0
+_error_of = ClientMessage.error
+
+
+class GroupConsumer:
+    """Implements :class:`callsheet.ports.Consumer`.
+
+    A partition without a committed offset is read from its beginning. One whose committed offset
+    is gone from the log stops the worker: the records between are lost to us, and only a human can
+    say what to do about it.
+    """
+
+    def __init__(
+        self, connection: Connection, membership: Membership, log: FilteringBoundLogger
+    ) -> None:
+        self._log, self._poll_bytes = log, membership.poll_bytes
+        self._refusal: KafkaError | None = None
+        self._ends: dict[Partition, Offset] = {}
+        self._paused_in_callback: list[TopicPartition] | None = None
+        self._is_subscribed = False
+        self._answers: deque[tuple[KafkaError | None, list[TopicPartition]]] = deque()
+        self._unanswered = self._stale = 0
+        config: dict[str, object] = {**consumer_config(connection, membership)}
+        try:
+            self._client = Consumer(
+                {**config, "error_cb": self._note, "on_commit": self._hear, "log_level": 3}
+            )
+        except KafkaException as error:
+            raise _config_error(error) from error
+
+    # --- the group ------------------------------------------------------------------------------
+
+    def subscribe(self, topics: Sequence[str], listener: RebalanceListener) -> None:
+        if self._is_subscribed:
+            self._client.unsubscribe()
+        self._is_subscribed = True
+        self._client.subscribe(
+            list(topics),
+            on_assign=partial(self._assign, listener),
+            on_revoke=partial(self._revoke, listener),
+            on_lost=partial(self._lose, listener),
+        )
+
+    def _assign(
+        self, listener: RebalanceListener, client: Consumer, found: list[TopicPartition]
+    ) -> None:
+        # Pausing takes effect only on what is assigned, so it waits until that is done below.
+        self._paused_in_callback = []
+        try:
+            starts = listener.on_assigned(_partitions(found))
+            client.incremental_assign(self._placed(found, starts))
+            if self._paused_in_callback:
+                client.pause(self._paused_in_callback)
+        finally:
+            self._paused_in_callback = None
+
+    def _placed(
+        self, found: list[TopicPartition], starts: Mapping[Partition, Offset]
+    ) -> list[TopicPartition]:
+        """Each with the offset to start from, always explicit: then only a gap is an error."""
+        if not found:
+            return []
+        try:
+            committed = self._client.committed(found, timeout=_COMMITTED_TIMEOUT_S)
+        except KafkaException as error:
+            raise translated(error.args[0], "reading committed offsets") from error
+        placed = []
+        for tp in committed:
+            if tp.error is not None:
+                raise translated(tp.error, f"reading the committed offset of {_partition(tp)}")
+            known = tp.offset if tp.offset >= 0 else OFFSET_BEGINNING
+            start = starts.get(_partition(tp), known)
+            placed.append(TopicPartition(tp.topic, tp.partition, start))
+        return placed
+
+    def _revoke(
+        self, listener: RebalanceListener, client: Consumer, found: list[TopicPartition]
+    ) -> None:
+        listener.on_revoked(_partitions(found))
+        client.incremental_unassign(found)
+
+    def _lose(
+        self, listener: RebalanceListener, client: Consumer, found: list[TopicPartition]
+    ) -> None:
+        # Answers to what the lost membership asked say nothing about the next one.
+        self._stale, self._unanswered = self._stale + self._unanswered, 0
+        self._answers.clear()
+        listener.on_lost(_partitions(found))
+        client.incremental_unassign(found)
+
+    def assignment(self) -> frozenset[Partition]:
+        return frozenset(map(_partition, self._client.assignment()))
+
+    # --- reading --------------------------------------------------------------------------------
+
+    def poll(self, max_events: int, timeout_s: float) -> Sequence[Message]:
+        """The first record is waited for, the rest is what librdkafka has already: ``consume(n)``
+        itself would sit out the timeout whenever fewer than ``n`` are there.
+        """
+        self._ends = {}
+        if self._refusal is not None:
+            raise translated(self._refusal, "reading from Kafka")
+        messages = self._client.consume(1, timeout_s)
+        size = 0
+        while messages and len(messages) < max_events and size < self._poll_bytes:
+            more = self._client.consume(min(_CHUNK_EVENTS, max_events - len(messages)), 0)
+            if not more:
+                break
+            messages += more
+            size += sum(map(len, more))
+        if any(map(_error_of, messages)):
+            messages = self._without_errors(messages)
+        return cast("Sequence[Message]", messages)
+
+    def _without_errors(self, messages: list[ClientMessage]) -> list[ClientMessage]:
+        records = []
+        for message in messages:
+            error = message.error()
+            if error is None:
+                records.append(message)
+            else:
+                self._heed(error, message)
+        return records
+
+    def _heed(self, error: KafkaError, message: ClientMessage) -> None:
+        code = error.code()
+        if code == KafkaError._PARTITION_EOF:  # noqa: SLF001 - librdkafka spells it so
+            self._ends[_partition(message)] = cast("int", message.offset())
+        elif code in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):  # noqa: SLF001
+            raise FatalError(
+                f"the log of {message.topic()}[{message.partition()}] no longer has the records "
+                f"that come next: {error.str()}",
+                hint="changes are missing: rebuild the destination from a new snapshot, then "
+                "`callsheet offsets reset PIPELINE --to earliest`",
+            )
+        elif code == KafkaError._MAX_POLL_EXCEEDED:  # noqa: SLF001
+            # The lost callback follows with the next poll; nothing is to be done before.
+            self._log.warning("max.poll.interval.ms exceeded", cause=error.str())
+        else:
+            trouble = translated(error, "reading from Kafka")
+            if not isinstance(trouble, RetryableError):
+                raise trouble
+            self._log.warning("kafka", cause=error.str())
+
+    def ends(self) -> Mapping[Partition, Offset]:
+        return self._ends
+
+    def _note(self, error: KafkaError) -> None:
+        """Called by librdkafka for what belongs to no record; it heals most of it by itself."""
+        if error.code() in REFUSED or error.fatal():
+            self._refusal = error
+        self._log.warning("kafka", cause=error.str(), code=error.name())
+
+    def pause(self, partitions: Collection[Partition]) -> None:
+        found = _client_partitions(partitions)
+        if self._paused_in_callback is not None:
+            self._paused_in_callback += found
+        elif found:
+            self._client.pause(found)
+
+    def resume(self, partitions: Collection[Partition]) -> None:
+        if partitions:
+            self._client.resume(_client_partitions(partitions))
+
+    def seek(self, partition: Partition, offset: Offset) -> None:
+        try:
+            self._client.seek(TopicPartition(partition.topic, partition.number, offset))
+        except KafkaException as error:
+            raise translated(error.args[0], f"seeking in {partition}") from error
+
+    # --- committing -----------------------------------------------------------------------------
+
+    def commit(self, offsets: Mapping[Partition, Offset]) -> None:
+        """Asynchronous, because the client's synchronous commit has no timeout: it was seen to
+        block for minutes on a broker that hangs. librdkafka sends a commit before it gives up
+        partitions or leaves the group, and waits for the answer before it does.
+        """
+        wanted = [TopicPartition(p.topic, p.number, offset) for p, offset in offsets.items()]
+        try:
+            self._client.commit(offsets=wanted, asynchronous=True)
+        except KafkaException as error:
+            raise translated(error.args[0], "committing offsets") from error
+        self._unanswered += 1
+
+    def _hear(self, error: KafkaError | None, found: list[TopicPartition]) -> None:
+        if self._stale:
+            self._stale -= 1
+        else:
+            self._unanswered -= 1
+            self._answers.append((error, found))
+
+    def committed(self) -> Mapping[Partition, Offset] | None:
+        if not self._answers:
+            return None
+        error, found = self._answers.popleft()
+        if error is not None:
+            raise translated(error, "committing offsets")
+        for tp in found:
+            if tp.error is not None:
+                raise translated(tp.error, f"committing the offset of {_partition(tp)}")
+        return {_partition(tp): tp.offset for tp in found}
+
+    def close(self) -> None:
+        """Leave the group; after ``_CLOSE_TIMEOUT_S`` without being let go, just leave."""
+        thread = threading.Thread(target=self._client.close, name="kafka-close", daemon=True)
+        thread.start()
+        thread.join(_CLOSE_TIMEOUT_S)
+        if thread.is_alive():
+            self._log.warning("kafka does not answer, leaving without goodbye")
+
+
+def _partition(found: TopicPartition | ClientMessage) -> Partition:
+    if isinstance(found, TopicPartition):
+        return Partition(found.topic, found.partition)
+    return Partition(cast("str", found.topic()), cast("int", found.partition()))
+
+
+def _partitions(found: Iterable[TopicPartition]) -> list[Partition]:
+    return [_partition(tp) for tp in found]
+
+
+def _client_partitions(partitions: Iterable[Partition]) -> list[TopicPartition]:
+    return [TopicPartition(p.topic, p.number) for p in partitions]
+
+
+def _config_error(error: KafkaException) -> ConfigError:
+    return ConfigError(
+        f"the Kafka client does not take its settings: {error.args[0].str()}",
+        hint="look at kafka.properties in the pipeline file",
+    )

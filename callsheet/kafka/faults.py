@@ -1,0 +1,77 @@
+"""What an error of the Kafka client means for us: one table, one function, no I/O."""
+
+from __future__ import annotations
+
+from confluent_kafka import KafkaError
+
+from callsheet.errors import CallsheetError, ConfigError, FatalError, FencedError, RetryableError
+
+# librdkafka spells its local errors with a leading underscore.
+FENCED = frozenset(
+    {
+        KafkaError.ILLEGAL_GENERATION,
+        KafkaError.UNKNOWN_MEMBER_ID,
+        KafkaError._ASSIGNMENT_LOST,  # noqa: SLF001
+        KafkaError._MAX_POLL_EXCEEDED,  # noqa: SLF001
+    }
+)
+REFUSED = frozenset(
+    {
+        KafkaError.TOPIC_AUTHORIZATION_FAILED,
+        KafkaError.GROUP_AUTHORIZATION_FAILED,
+        KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+        KafkaError.SASL_AUTHENTICATION_FAILED,
+        KafkaError.UNSUPPORTED_SASL_MECHANISM,
+        KafkaError._AUTHENTICATION,  # noqa: SLF001
+        KafkaError._INVALID_ARG,  # noqa: SLF001
+        KafkaError.INCONSISTENT_GROUP_PROTOCOL,
+        KafkaError.INVALID_GROUP_ID,
+        KafkaError.INVALID_REGULAR_EXPRESSION,
+    }
+)
+PASSING = frozenset(
+    {
+        KafkaError._ALL_BROKERS_DOWN,  # noqa: SLF001
+        KafkaError._TRANSPORT,  # noqa: SLF001
+        KafkaError._TIMED_OUT,  # noqa: SLF001
+        KafkaError._TIMED_OUT_QUEUE,  # noqa: SLF001
+        KafkaError._WAIT_COORD,  # noqa: SLF001
+        KafkaError._RESOLVE,  # noqa: SLF001
+        KafkaError._UNKNOWN_PARTITION,  # noqa: SLF001
+        KafkaError._UNKNOWN_TOPIC,  # noqa: SLF001
+        KafkaError._WAIT_CACHE,  # noqa: SLF001
+        KafkaError._STATE,  # noqa: SLF001
+        KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+        KafkaError.COORDINATOR_NOT_AVAILABLE,
+        KafkaError.NOT_COORDINATOR,
+        KafkaError.REBALANCE_IN_PROGRESS,
+        KafkaError.REQUEST_TIMED_OUT,
+        KafkaError.NETWORK_EXCEPTION,
+        KafkaError.LEADER_NOT_AVAILABLE,
+        KafkaError.NOT_LEADER_FOR_PARTITION,
+        KafkaError.UNKNOWN_TOPIC_OR_PART,
+        KafkaError.UNSTABLE_OFFSET_COMMIT,
+        KafkaError.THROTTLING_QUOTA_EXCEEDED,
+    }
+)
+
+
+def translated(error: KafkaError, doing: str) -> CallsheetError:
+    """The error of our own that says how to recover from this one."""
+    code, text = error.code(), f"{doing}: {error.str()}"
+    if code == KafkaError.FENCED_INSTANCE_ID:
+        return FatalError(
+            f"{doing}: another worker runs under the same instance id",
+            hint="give each run its own kafka.instance_id, or leave it out",
+        )
+    if code in FENCED:
+        return FencedError(text)
+    if code in REFUSED:
+        return ConfigError(
+            text, hint="look at kafka.properties in the pipeline file, and at the brokers' ACLs"
+        )
+    if error.fatal():
+        return FatalError(text, hint="the offsets are kept; start the worker again")
+    if code in PASSING or error.retriable():
+        return RetryableError(text, hint="is the broker up? `callsheet stack status`")
+    return FatalError(text, hint="the offsets are kept; start the worker again")

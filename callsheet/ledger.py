@@ -1,0 +1,247 @@
+"""Which records are in hand, and up to where each partition may be committed."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import cast
+
+from callsheet.batch import Batch, Message, Offset, Partition
+from callsheet.errors import FatalError
+from callsheet.undelivered import Place, place
+
+
+@dataclass(slots=True)
+class Strand:
+    """One partition that we own. Every offset is that of a *next* record."""
+
+    partition: Partition
+    floor: Offset | None = None
+    """The first uncommitted record, once one was read."""
+    position: Offset | None = None
+    """Everything before it was read, or is a control record of a transaction."""
+    handed: Offset = 0
+    """After the last row that the sink accepted."""
+    durable: Offset = 0
+    """What the sink said; it knows only of rows that it was handed."""
+    is_parked: bool = False
+    is_at_end: bool = False
+    ts_us: int = 0
+    """Source commit time of the newest durable row."""
+
+    def committable(self, held: Offset | None) -> Offset | None:
+        """Up to where everything is safe, given the first record that no sink has accepted.
+
+        When the sink has all that it was handed, that is the position: records without a row
+        (tombstones, heartbeats) are done with once they are read. None: nothing new.
+        """
+        if self.position is None or self.floor is None:
+            return None
+        safe = self.position if self.durable >= self.handed else min(self.durable, self.position)
+        # The sink cannot know of a row between its own that waits here, so `durable` may pass it.
+        safe = safe if held is None else min(safe, held)
+        return safe if safe > self.floor else None
+
+
+@dataclass(slots=True)
+class Handful:
+    """The messages of one accepted batch, kept until they are durable: one may be rejected."""
+
+    topic: str
+    messages: Sequence[Message]
+    ends: Mapping[Partition, Offset]
+    size_bytes: int
+    oldest_us: int
+    newest_us: int
+    index: dict[tuple[int, Offset], Message] = field(default_factory=dict)
+
+    def find(self, partition: Partition, offset: Offset) -> Message | None:
+        if self.topic != partition.topic or offset >= self.ends.get(partition, 0):
+            return None
+        if not self.index:  # built at the first rejection only: most batches have none
+            self.index = {(m.partition(), m.offset()): m for m in self.messages}
+        return self.index.get((partition.number, offset))
+
+
+class Ledger:
+    """The book of what we own. Nothing in it outlives the loss of its partition."""
+
+    def __init__(self) -> None:
+        self._strands: dict[Place, Strand] = {}
+        self._handfuls: list[Handful] = []
+        self.events = 0
+        """Rows that the sink accepted and that are not durable yet."""
+        self.size_bytes = 0
+
+    # --- ownership ------------------------------------------------------------------------------
+
+    def assigned(self, partitions: Iterable[Partition], parked: Collection[str]) -> None:
+        for p in partitions:
+            self._strands[p.topic, p.number] = Strand(p, is_parked=p.topic in parked)
+
+    def forget(self, partitions: Iterable[Partition]) -> int:
+        """Returns how many rows in hand were forgotten with them."""
+        gone = {(p.topic, p.number) for p in partitions}
+        for where in gone:
+            self._strands.pop(where, None)
+        forgotten = 0
+        for handful in list(self._handfuls):
+            rest = [m for m in handful.messages if place(m) not in gone]
+            if len(rest) < len(handful.messages):
+                forgotten += len(handful.messages) - len(rest)
+                self._shrink(handful, rest)
+        return forgotten
+
+    def _shrink(self, handful: Handful, rest: Sequence[Message]) -> None:
+        self.events -= len(handful.messages) - len(rest)
+        if not rest:
+            self._release(handful)
+            return
+        kept = {Partition(*place(m)) for m in rest}
+        handful.messages, handful.index = rest, {}
+        handful.ends = {p: end for p, end in handful.ends.items() if p in kept}
+
+    def _release(self, handful: Handful) -> None:
+        self.size_bytes -= handful.size_bytes
+        self._handfuls.remove(handful)
+
+    @property
+    def owned(self) -> frozenset[Partition]:
+        return frozenset(s.partition for s in self._strands.values())
+
+    @property
+    def running(self) -> frozenset[Partition]:
+        """Owned and not parked."""
+        return frozenset(s.partition for s in self._strands.values() if not s.is_parked)
+
+    def owns(self, partition: Partition) -> bool:
+        return (partition.topic, partition.number) in self._strands
+
+    # --- reading --------------------------------------------------------------------------------
+
+    def take(self, messages: Sequence[Message]) -> list[Message]:
+        """Note the positions; returns those messages that are ours to process.
+
+        A batch consume can return records of a partition that was revoked within the same call
+        (confluent-kafka-python#1013), and prefetched ones of a topic that was just parked.
+        """
+        last = {(m.topic(), m.partition()): m.offset() for m in messages}
+        strands = {w: s for w in last if (s := self._strands.get(w)) and not s.is_parked}
+        if len(strands) < len(last):
+            messages = [m for m in messages if place(m) in strands]
+        for where, strand in strands.items():
+            if strand.floor is None:
+                strand.floor = next(m.offset() for m in messages if place(m) == where)
+            strand.position, strand.is_at_end = last[where] + 1, False
+        return list(messages)
+
+    def reached(self, ends: Mapping[Partition, Offset]) -> None:
+        """These partitions were read to their end, control records of transactions included."""
+        for partition, end in ends.items():
+            strand = self._strands.get((partition.topic, partition.number))
+            if strand is None or strand.is_parked:
+                continue
+            strand.is_at_end = True
+            if strand.position is not None:
+                strand.position = max(strand.position, end)
+
+    def withdraw(self, firsts: Mapping[Partition, Offset]) -> None:
+        """Records from there on were given back unprocessed: as if they had never been read."""
+        for partition, first in firsts.items():
+            strand = self._strands.get((partition.topic, partition.number))
+            if strand is not None and strand.position is not None:
+                strand.position = min(strand.position, first)
+
+    def park(self, topic: str) -> dict[Partition, Offset | None]:
+        """Read no more of it; returns its partitions with their first uncommitted offsets."""
+        strands = [s for s in self._strands.values() if s.partition.topic == topic]
+        for strand in strands:
+            strand.is_parked = True
+        return {s.partition: s.floor for s in strands}
+
+    # --- delivery -------------------------------------------------------------------------------
+
+    def accepted(self, batch: Batch) -> None:
+        ends = batch.next_offsets()
+        times = batch.frame["ts_us"]
+        oldest, newest = cast("int", times.min()), cast("int", times.max())
+        size = batch.size_bytes
+        self._handfuls.append(Handful(batch.topic, batch.messages, ends, size, oldest, newest))
+        self.events += len(batch)
+        self.size_bytes += size
+        for partition, end in ends.items():
+            strand = self._strands[partition.topic, partition.number]
+            strand.handed = max(strand.handed, end)
+
+    def settle(self, durable: Mapping[Partition, Offset]) -> list[Handful]:
+        """Note what the sink says; returns the batches that are done with."""
+        moved = False
+        for partition, offset in durable.items():
+            strand = self._strands.get((partition.topic, partition.number))
+            if strand is not None and offset > strand.durable:
+                strand.durable, moved = offset, True
+        if not moved:
+            return []
+        done = [h for h in self._handfuls if self._is_durable(h)]
+        for handful in done:
+            self.events -= len(handful.messages)
+            self._release(handful)
+            for partition in handful.ends:
+                strand = self._strands[partition.topic, partition.number]
+                strand.ts_us = max(strand.ts_us, handful.newest_us)
+        return done
+
+    def _is_durable(self, handful: Handful) -> bool:
+        return all(
+            self._strands[p.topic, p.number].durable >= end for p, end in handful.ends.items()
+        )
+
+    def find(self, partition: Partition, offset: Offset) -> Message:
+        """The raw record of a rejection.
+
+        Raises:
+            FatalError: it is not in hand: the sink breaks its contract.
+        """
+        for handful in self._handfuls:
+            message = handful.find(partition, offset)
+            if message is not None:
+                return message
+        raise FatalError(
+            f"the sink rejected {partition} offset {offset}, which it was not handed",
+            hint="this is a defect of the sink: report it; the offsets are kept",
+        )
+
+    def committable(self, held: Mapping[Partition, Offset]) -> dict[Partition, Offset]:
+        """Per partition the furthest safe offset, where it is further than what is committed."""
+        found: dict[Partition, Offset] = {}
+        for strand in self._strands.values():
+            offset = strand.committable(held.get(strand.partition))
+            if offset is not None:
+                found[strand.partition] = offset
+        return found
+
+    def committed(self, offsets: Mapping[Partition, Offset]) -> None:
+        for partition, offset in offsets.items():
+            strand = self._strands.get((partition.topic, partition.number))
+            if strand is not None:
+                strand.floor = offset
+
+    # --- for people -----------------------------------------------------------------------------
+
+    def floors(self) -> dict[Partition, Offset | None]:
+        """Per owned partition the first uncommitted offset, None while unknown."""
+        return {s.partition: s.floor for s in self._strands.values()}
+
+    def frontier_us(self, topic: str) -> int:
+        """Source commit time up to which all that this worker read of the topic is durable.
+
+        The slowest partition decides; one that is read to its end and has nothing in hand does
+        not hold the others back. 0: unknown.
+        """
+        mine = [
+            s
+            for s in self._strands.values()
+            if s.partition.topic == topic and s.position is not None
+        ]
+        busy = [s.ts_us for s in mine if not (s.is_at_end and s.durable >= s.handed)]
+        return min(busy) if busy else max((s.ts_us for s in mine), default=0)

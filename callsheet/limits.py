@@ -1,0 +1,35 @@
+"""Bounds of one worker, and what it does at a TRUNCATE."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class TruncatePolicy(StrEnum):
+    PARK = "park"
+    """The table waits for a human."""
+    SKIP = "skip"
+    """The record is counted and passed over; the destination keeps the rows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """``docs/configuration.md`` explains each under ``delivery``."""
+
+    poll_events: int = 5_000
+    in_hand_events: int = 20_000
+    in_hand_bytes: int = 64 * 1024 * 1024
+    write_budget_s: float = 60.0
+    revoke_budget_s: float = 30.0
+    stop_budget_s: float = 30.0
+    letters_budget_s: float = 30.0
+    commit_interval_s: float = 1.0
+    pause_after_s: float = 5.0
+    """How long a full hand is sat out before the assignment is paused."""
+    idle_poll_s: float = 0.25
+    busy_poll_s: float = 0.02
+    """While something is in hand: its progress wants to be looked at."""
+    nap_s: float = 0.002
+    """Between two looks at a full hand."""
+    status_interval_s: float = 0.5
