@@ -179,6 +179,8 @@ def _fraction(text: pl.Expr, digits: int | None) -> pl.Expr:
     """From six digits to what :func:`values.time_text` says."""
     if digits is None:
         return text.str.strip_suffix(".000000")
+    if digits >= 6:
+        return text  # head(0) would be an empty string
     return text.str.head(-6 + digits) if digits else text.str.head(-7)
 
 
