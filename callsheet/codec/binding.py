@@ -6,17 +6,17 @@ schemas say, and what are its raw values. All else is the same for both formats.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, Protocol
 
-from callsheet.batch import Message, Skip
+from callsheet.batch import Skip
 from callsheet.codec import avro, json
 from callsheet.codec.avro_schema import SchemaError, fields_of, resolve
 from callsheet.codec.declared import DeclaredSchema
 from callsheet.codec.envelope import Layout, foreign, is_envelope, layout_of
 from callsheet.codec.fields import Field
-from callsheet.codec.grouping import Signature
+from callsheet.codec.grouping import Records, Signature
 from callsheet.codec.plan import JSON_FORMAT, Node, avro_format
 from callsheet.codec.schema_registry import RegisteredSchema, Schemas
 from callsheet.codec.topics import skip_by_fields
@@ -28,14 +28,14 @@ SCHEMALESS: Final = "schemaless"
 
 
 class Bodies(NamedTuple):
-    """Values and keys of many messages, as bytes."""
+    """Values and keys of many records, as bytes."""
 
     values: list[bytes]
     keys: list[bytes | None]
 
 
 class RawValues(NamedTuple):
-    """A message's value and key as the format's own parser gives them."""
+    """A record's value and key as the format's own parser gives them."""
 
     value: Any
     key: Any
@@ -45,13 +45,13 @@ class RawValues(NamedTuple):
 class Shape:
     """What a signature's schemas say, before anybody knows which table it is.
 
-    ``layout`` takes the columns that are declared boolean; ``raw`` reads one message; ``bodies``
+    ``layout`` takes the columns that are declared boolean; ``raw`` reads one record; ``bodies``
     gives the bytes that the native decoder reads, in the ``wire`` format of its plan.
     """
 
     layout: Callable[[frozenset[str]], Layout]
-    raw: Callable[[Message], RawValues]
-    bodies: Callable[[Sequence[Message]], Bodies]
+    raw: Callable[[bytes, bytes | None], RawValues]
+    bodies: Callable[[Records], Bodies]
     wire: Node | str
 
 
@@ -60,8 +60,16 @@ class Dialect(Protocol):
 
     convert: Callable[[Field], Convert]
 
-    def signature(self, message: Message) -> Signature:
-        """Raises PoisonRecordError where the message does not say."""
+    def signature(self, topic: str, value: bytes, key: bytes | None) -> Signature:
+        """Under which schemas a record travels.
+
+        Raises:
+            PoisonRecordError: it does not say.
+        """
+        ...
+
+    def common_signature(self, topic: str, records: Records) -> Signature | None:
+        """The signature of all these records, where they can be told cheaply to share one."""
         ...
 
     def shape(self, topic: str, signature: Any) -> Shape | Skip:
@@ -82,12 +90,19 @@ class AvroDialect:
         self.convert = from_avro
         self._schemas = schemas
 
-    def signature(self, message: Message) -> Signature:
-        key = message.key()
-        return (
-            avro.schema_id(message.value() or b""),
-            None if key is None else avro.schema_id(key),
-        )
+    def signature(self, topic: str, value: bytes, key: bytes | None) -> Signature:  # noqa: ARG002 - frames need no topic
+        return avro.schema_id(value), None if key is None else avro.schema_id(key)
+
+    def common_signature(self, topic: str, records: Records) -> Signature | None:
+        frame = avro.FRAME_BYTES
+        if None in records.keys or len({value[:frame] for value in records.values}) > 1:
+            return None
+        if len({key[:frame] for key in records.keys if key is not None}) > 1:
+            return None
+        try:
+            return self.signature(topic, records.values[0], records.keys[0])
+        except PoisonRecordError:
+            return None  # each record is told on its own
 
     def shape(self, topic: str, signature: tuple[int, int | None]) -> Shape | Skip:  # noqa: ARG002 - ids need no topic
         value_id, key_id = signature
@@ -98,10 +113,9 @@ class AvroDialect:
         if key_tree is not None:
             fields_of(key_tree)
 
-        def raw(message: Message) -> RawValues:
-            key = message.key()
+        def raw(value: bytes, key: bytes | None) -> RawValues:
             return RawValues(
-                value_reader.read(message.value() or b""),
+                value_reader.read(value),
                 None if key is None or key_reader is None else key_reader.read(key),
             )
 
@@ -123,10 +137,8 @@ class AvroDialect:
         )
 
 
-def _whole_bodies(messages: Sequence[Message]) -> Bodies:
-    return Bodies(
-        [message.value() or b"" for message in messages], [message.key() for message in messages]
-    )
+def _whole_bodies(records: Records) -> Bodies:
+    return Bodies(records.values, records.keys)
 
 
 def _tree_of(found: RegisteredSchema) -> Any:
@@ -163,15 +175,24 @@ class JsonDialect:
         self._declared = declared
         self._reader = json.JsonReader()
 
-    def signature(self, message: Message) -> Signature:
-        embedded, payload = self._reader.unwrap(message.value() or b"")
+    def signature(self, topic: str, value: bytes, key: bytes | None) -> Signature:
+        embedded, payload = self._reader.unwrap(value)
         if embedded is None:
-            declared = self._declared.get(message.topic())
+            declared = self._declared.get(topic)
             if declared is None:
                 return JsonSignature(None, None, self._stray(payload))
-            if declared.key is not None and message.key() is not None:
+            if declared.key is not None and key is not None:
                 return JsonSignature(None, declared.key)
-        return JsonSignature(embedded, self._key_names(message))
+        return JsonSignature(embedded, self._key_names(key))
+
+    def common_signature(self, topic: str, records: Records) -> Signature | None:
+        declared = self._declared.get(topic)
+        if declared is None or declared.key is None or None in records.keys:
+            return None
+        size = len(json.WRAPPED_PREFIX)
+        if json.WRAPPED_PREFIX in {value[:size] for value in records.values}:
+            return None
+        return JsonSignature(None, declared.key)
 
     def shape(self, topic: str, signature: JsonSignature) -> Shape | Skip:
         if isinstance(signature.stray, Skip):
@@ -193,18 +214,10 @@ class JsonDialect:
             wire=JSON_FORMAT,
         )
 
-    def _payload(self, message: Message) -> bytes:
-        """The value without the schema around it."""
-        return self._reader.unwrap(message.value() or b"")[1]
-
-    def _key_payload(self, message: Message) -> bytes | None:
-        key = message.key()
-        return None if key is None else self._reader.unwrap(key)[1]
-
-    def _payloads(self, messages: Sequence[Message]) -> Bodies:
+    def _payloads(self, records: Records) -> Bodies:
         return Bodies(
-            [self._payload(message) for message in messages],
-            [self._key_payload(message) for message in messages],
+            [self._reader.unwrap(value)[1] for value in records.values],
+            [None if key is None else self._reader.unwrap(key)[1] for key in records.keys],
         )
 
     def _tree(self, topic: str, signature: JsonSignature) -> Any:
@@ -212,17 +225,16 @@ class JsonDialect:
             return self._declared[topic].tree
         return resolve(json.avro_of_connect(self._reader.read(signature.embedded)))
 
-    def _raw(self, message: Message) -> RawValues:
-        key = self._key_payload(message)
+    def _raw(self, value: bytes, key: bytes | None) -> RawValues:
         return RawValues(
-            self._reader.read(self._payload(message)),
-            None if key is None else self._reader.read(key),
+            self._reader.read(self._reader.unwrap(value)[1]),
+            None if key is None else self._reader.read(self._reader.unwrap(key)[1]),
         )
 
-    def _key_names(self, message: Message) -> tuple[str, ...] | None:
-        payload = self._key_payload(message)
-        if payload is None:
+    def _key_names(self, raw: bytes | None) -> tuple[str, ...] | None:
+        if raw is None:
             return None
+        payload = self._reader.unwrap(raw)[1]
         key = self._reader.read(payload)
         if key is None:
             return None

@@ -8,9 +8,11 @@ installed) reads a group at once and hands back each record that it has any doub
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import cast
+
+import polars as pl
 
 from callsheet.batch import Batch, Decoded, Message, Park, Poison, Skip, Truncation
 from callsheet.codec.avro_schema import SchemaError
@@ -27,7 +29,7 @@ from callsheet.codec.envelope import (
 )
 from callsheet.codec.events import event_of
 from callsheet.codec.frames import frame_of
-from callsheet.codec.grouping import Group, Signature, groups_of
+from callsheet.codec.grouping import Group, Records, Signature, groups_of
 from callsheet.codec.plan import debezium_plan
 from callsheet.codec.topics import DecoderOptions, skip_by_topic
 from callsheet.errors import FatalError, ParkTableError, PoisonRecordError, Reason
@@ -59,13 +61,13 @@ class _Table:
     reader: EnvelopeReader
     columnar: ColumnarTable | None
 
-    def row(self, message: Message) -> Change | Truncated:
-        """The careful reading of one message.
+    def row(self, value: bytes, key: bytes | None) -> Change | Truncated:
+        """The careful reading of one record.
 
         Raises:
             PoisonRecordError: it cannot be decoded.
         """
-        raw = self.shape.raw(message)
+        raw = self.shape.raw(value, key)
         result = self.reader.read(raw.value, raw.key)
         if result.identity != self.identity:
             raise foreign(f"the topic's other records are of {self.schema.qualified_name}")
@@ -98,12 +100,9 @@ class DebeziumDecoder:
 
     def decode(self, messages: Sequence[Message]) -> Decoded:
         """See :class:`callsheet.ports.Decoder`."""
-        by_topic: defaultdict[str, list[Message]] = defaultdict(list)
-        for message in messages:
-            by_topic[message.topic()].append(message)
         outcomes: list[_Outcome] = []
         parked: list[Park] = []
-        for topic, part in by_topic.items():
+        for topic, part in _by_topic(messages).items():
             try:
                 outcomes.append(self._topic(topic, part))
             except ParkTableError as fault:
@@ -117,14 +116,15 @@ class DebeziumDecoder:
             PoisonRecordError: it is no change of a row, or does not decode.
             ParkTableError, RetryableError: as :meth:`decode` would meet them.
         """
-        if message.value() is None:
+        topic, value, key = message.topic(), message.value(), message.key()
+        if value is None:
             raise foreign("a tombstone is no event")
-        topic, signature = message.topic(), self._dialect.signature(message)
+        signature = self._dialect.signature(topic, value, key)
         shape = self._shape(topic, signature)
         if isinstance(shape, Skip):
             raise foreign(f"a {shape.value} record is no event")
-        table = self._table(topic, signature, shape, message)
-        result = table.row(message)
+        table = self._table(topic, signature, shape, value, key)
+        result = table.row(value, key)
         if isinstance(result, Truncated):
             raise foreign("a truncation has no row")
         place = {"partition": message.partition(), "offset": message.offset()}
@@ -139,33 +139,50 @@ class DebeziumDecoder:
         if skip is not None:
             outcome.skipped[skip] += len(messages)
             return outcome
-        signatures, sound = self._sorted(messages, outcome)
-        for group in groups_of(sound, lambda message: signatures[id(message)]):
+        records = self._records(messages, outcome)
+        if not records.messages:
+            return outcome
+        common = self._dialect.common_signature(topic, records)
+        groups = [Group(common, records)]
+        if common is None:
+            signatures, sound = self._signed(topic, records, outcome)
+            groups = groups_of(sound, signatures.__getitem__)
+        for group in groups:
             self._group(topic, group, outcome)
         return outcome
 
-    def _sorted(
-        self, messages: Sequence[Message], outcome: _Outcome
-    ) -> tuple[dict[int, Signature], list[Message]]:
-        """Signatures of the records that have one; the others are in the outcome."""
-        signatures: dict[int, Signature] = {}
-        sound: list[Message] = []
-        for message in messages:
-            value = message.value()
+    def _records(self, messages: Sequence[Message], outcome: _Outcome) -> Records:
+        """What is left after tombstones and oversized values."""
+        limit = self._options.max_value_bytes
+        values = [message.value() for message in messages]
+        records = Records(
+            list(messages),
+            cast("list[bytes]", values),
+            [message.key() for message in messages],
+        )
+        gone = {index for index, value in enumerate(values) if value is None or len(value) > limit}
+        for index in sorted(gone):
+            value = values[index]
             if value is None:
                 outcome.skipped[Skip.TOMBSTONE] += 1
-                continue
-            limit = self._options.max_value_bytes
-            if len(value) > limit:
+            else:
                 detail = f"{len(value)} bytes, of {limit} allowed"
-                outcome.poison.append(Poison(message, Reason.OVERSIZE, detail))
-                continue
+                outcome.poison.append(Poison(messages[index], Reason.OVERSIZE, detail))
+        return records.without(gone)
+
+    def _signed(
+        self, topic: str, records: Records, outcome: _Outcome
+    ) -> tuple[list[Signature], Records]:
+        """Signatures, and the records that have one; the others are in the outcome."""
+        signatures: list[Signature] = []
+        unsigned: set[int] = set()
+        for index, (value, key) in enumerate(zip(records.values, records.keys, strict=True)):
             try:
-                signatures[id(message)] = self._dialect.signature(message)
-                sound.append(message)
+                signatures.append(self._dialect.signature(topic, value, key))
             except PoisonRecordError as fault:
-                outcome.reject(message, fault)
-        return signatures, sound
+                outcome.reject(records.messages[index], fault)
+                unsigned.add(index)
+        return signatures, records.without(unsigned)
 
     # --- one group ------------------------------------------------------------------------------
 
@@ -173,55 +190,56 @@ class DebeziumDecoder:
         try:
             shape = self._shape(topic, group.signature)
         except PoisonRecordError as fault:
-            for message in group.messages:
+            for message in group.records.messages:
                 outcome.reject(message, fault)
             return
         if isinstance(shape, Skip):
-            outcome.skipped[shape] += len(group.messages)
+            outcome.skipped[shape] += len(group.records)
             return
         start, table = self._first_readable(topic, group, shape, outcome)
-        messages = group.messages[start:]
-        if table is None or not messages:
+        if table is None:
             return
-        is_small = len(messages) < self._options.small_batch_threshold
-        if is_small or not self._by_columns(topic, table, messages, outcome):
-            self._by_rows(topic, table, messages, outcome)
+        records = group.records.since(start)
+        is_small = len(records) < self._options.small_batch_threshold
+        if is_small or not self._by_columns(topic, table, records, outcome):
+            self._by_rows(topic, table, records, outcome)
 
     def _first_readable(
         self, topic: str, group: Group, shape: Shape, outcome: _Outcome
     ) -> tuple[int, _Table | None]:
         """The group's table, learnt from its first record that can be read at all."""
-        for index, message in enumerate(group.messages):
+        records = group.records
+        for index, (value, key) in enumerate(zip(records.values, records.keys, strict=True)):
             try:
-                return index, self._table(topic, group.signature, shape, message)
+                return index, self._table(topic, group.signature, shape, value, key)
             except PoisonRecordError as fault:
-                outcome.reject(message, fault)
-        return len(group.messages), None
+                outcome.reject(records.messages[index], fault)
+        return len(records), None
 
-    def _by_rows(
-        self, topic: str, table: _Table, messages: Iterable[Message], outcome: _Outcome
-    ) -> None:
+    def _by_rows(self, topic: str, table: _Table, records: Records, outcome: _Outcome) -> None:
         changes: list[Change] = []
-        kept: list[Message] = []
-        for message in messages:
-            change = self._row(table, message, outcome)
-            if change is not None:
+        gone: set[int] = set()
+        for index in range(len(records)):
+            change = self._row(table, records, index, outcome)
+            if change is None:
+                gone.add(index)
+            else:
                 changes.append(change)
-                kept.append(message)
-        if not kept:
-            return
-        frame = frame_of(
-            table.layout.fields,
-            changes,
-            [message.partition() for message in kept],
-            [message.offset() for message in kept],
-        )
-        outcome.batches.append(_batch(topic, table.schema, frame, kept))
+        kept = records.without(gone)
+        if changes:
+            frame = frame_of(
+                table.layout.fields,
+                changes,
+                [message.partition() for message in kept.messages],
+                [message.offset() for message in kept.messages],
+            )
+            outcome.batches.append(_batch(topic, table.schema, frame, kept))
 
-    def _row(self, table: _Table, message: Message, outcome: _Outcome) -> Change | None:
+    def _row(self, table: _Table, records: Records, index: int, outcome: _Outcome) -> Change | None:
         """One change; None where the record went elsewhere."""
+        message = records.messages[index]
         try:
-            result = table.row(message)
+            result = table.row(records.values[index], records.keys[index])
         except PoisonRecordError as fault:
             outcome.reject(message, fault)
             return None
@@ -232,33 +250,29 @@ class DebeziumDecoder:
             return None
         return result
 
-    def _by_columns(
-        self, topic: str, table: _Table, messages: list[Message], outcome: _Outcome
-    ) -> bool:
+    def _by_columns(self, topic: str, table: _Table, records: Records, outcome: _Outcome) -> bool:
         """Whether the columnar path served. A record that it refuses is judged by the row path:
         if that agrees, it is poison (or a truncation) and the others stay in columns; if it
         does not, the whole group goes by rows, for only so its order is kept.
         """
         if table.columnar is None:
             return False
-        bodies = table.shape.bodies(messages)
+        bodies = table.shape.bodies(records)
         frame, refused = table.columnar.decode(
             bodies.values,
             bodies.keys,
-            [message.partition() for message in messages],
-            [message.offset() for message in messages],
+            [message.partition() for message in records.messages],
+            [message.offset() for message in records.messages],
         )
         judged = _Outcome()
         for index in refused:
-            if self._row(table, messages[index], judged) is not None:
+            if self._row(table, records, index, judged) is not None:
                 return False
         outcome.poison += judged.poison
         outcome.truncations += judged.truncations
-        if refused:
-            gone = frozenset(refused)
-            messages = [message for i, message in enumerate(messages) if i not in gone]
-        if messages:
-            outcome.batches.append(_batch(topic, table.schema, frame, messages))
+        kept = records.without(frozenset(refused))
+        if kept.messages:
+            outcome.batches.append(_batch(topic, table.schema, frame, kept))
         return True
 
     # --- what is known --------------------------------------------------------------------------
@@ -273,10 +287,12 @@ class DebeziumDecoder:
             self._shapes[topic, signature] = known
         return known
 
-    def _table(self, topic: str, signature: Signature, shape: Shape, message: Message) -> _Table:
+    def _table(
+        self, topic: str, signature: Signature, shape: Shape, value: bytes, key: bytes | None
+    ) -> _Table:
         known = self._tables.get((topic, signature))
         if known is None:
-            identity = identity_of(shape.raw(message).value)
+            identity = identity_of(shape.raw(value, key).value)
             try:
                 known = self._new_table(identity, shape)
             except SchemaError as fault:
@@ -308,14 +324,23 @@ class DebeziumDecoder:
         return ColumnarTable(self._native, plan, absent)
 
 
-def _batch(topic: str, schema: TableSchema, frame: Any, messages: Sequence[Message]) -> Batch:
-    if frame.height != len(messages):
+def _by_topic(messages: Sequence[Message]) -> Mapping[str, Sequence[Message]]:
+    topics = [message.topic() for message in messages]
+    if topics and topics.count(topics[0]) == len(topics):  # the usual poll of a busy topic
+        return {topics[0]: messages}
+    by_topic: defaultdict[str, list[Message]] = defaultdict(list)
+    for topic, message in zip(topics, messages, strict=True):
+        by_topic[topic].append(message)
+    return by_topic
+
+
+def _batch(topic: str, schema: TableSchema, frame: pl.DataFrame, records: Records) -> Batch:
+    if frame.height != len(records):
         raise FatalError(
-            f"{frame.height} rows came of {len(messages)} records of {topic}",
+            f"{frame.height} rows came of {len(records)} records of {topic}",
             hint="this is a defect of the decoder: report it with the topic's schemas",
         )
-    size = sum(len(m.value() or b"") + len(m.key() or b"") for m in messages)
-    return Batch(topic, schema, frame, messages, size)
+    return Batch(topic, schema, frame, records.messages, records.size_bytes)
 
 
 def _merged(outcomes: Sequence[_Outcome], parked: Sequence[Park]) -> Decoded:

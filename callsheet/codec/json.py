@@ -11,7 +11,7 @@ import msgspec
 from callsheet.codec.avro import malformed
 from callsheet.codec.avro_schema import SchemaError
 
-_WRAPPED_PREFIX: Final = b'{"schema":'
+WRAPPED_PREFIX: Final = b'{"schema":'
 _PLAIN: Final = {
     "boolean": "boolean",
     "int8": "int",
@@ -55,7 +55,7 @@ class JsonReader:
         Raises:
             PoisonRecordError: MALFORMED.
         """
-        if not value.startswith(_WRAPPED_PREFIX):
+        if not value.startswith(WRAPPED_PREFIX):
             return None, value
         try:
             wrapped = self._wrapped.decode(value)

