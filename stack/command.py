@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -58,7 +59,12 @@ class SystemCommand:
         with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as output:
             # A file, not a pipe: a pipe nobody reads while we wait fills up and blocks the program.
             with subprocess.Popen(
-                argv, cwd=cwd, env=env, stdin=subprocess.DEVNULL, stdout=output, stderr=output
+                argv,
+                cwd=cwd,
+                env=_in_english(env),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
             ) as process:
                 try:
                     _wait(process, tick)
@@ -70,6 +76,11 @@ class SystemCommand:
         if process.returncode != 0:
             raise CommandFailedError(Path(argv[0]).name, process.returncode, said)
         return said
+
+
+def _in_english(env: Mapping[str, str] | None) -> dict[str, str]:
+    """What programs say is read by us too, so it must not depend on the user's language."""
+    return {**(os.environ if env is None else env), "LC_ALL": "C.UTF-8"}
 
 
 def _wait(process: subprocess.Popen[bytes], tick: Callable[[], None] | None) -> None:

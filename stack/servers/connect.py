@@ -13,6 +13,8 @@ from stack.process import Launch
 from stack.server import Site, Traits, http, java_environment
 from stack.servers.kafka import LOG4J, java_command
 
+PLUGINS = ("debezium", "avro-converter")
+
 
 class Connect:
     """One worker."""
@@ -20,7 +22,7 @@ class Connect:
     traits: ClassVar = Traits(
         name="connect",
         title="Kafka Connect",
-        components=("kafka", "debezium", "avro-converter"),
+        components=("kafka", *PLUGINS),
         after=("kafka",),
         java=JavaRequirement(at_least=17),
         grace_s=15.0,  # its shutdown can hang for minutes; what it had not stored, it repeats
@@ -38,7 +40,7 @@ class Connect:
     def prepare(self, site: Site) -> None:
         """Write the settings."""
         (site.home / "log4j2.xml").write_text(LOG4J, encoding="utf-8")
-        (site.home / "connect.properties").write_text(_properties(site), encoding="utf-8")
+        (site.home / "connect.properties").write_text(properties(site), encoding="utf-8")
 
     def launch(self, site: Site) -> Launch:
         """The worker; connectors may refer to the stack's variables as ``${env:CALLSHEET_...}``."""
@@ -64,8 +66,9 @@ class Connect:
         """Nothing."""
 
 
-def _properties(site: Site) -> str:
-    plugins = ",".join(str(site.parts[name]) for name in ("debezium", "avro-converter"))
+def properties(site: Site) -> str:
+    """The worker's settings."""
+    plugins = ",".join(str(site.parts[name]) for name in PLUGINS)
     json = "org.apache.kafka.connect.json.JsonConverter"
     providers = "org.apache.kafka.common.config.provider"
     return f"""bootstrap.servers={HOST}:{site.ports.kafka}

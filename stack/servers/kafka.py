@@ -49,15 +49,15 @@ class Kafka:
     def prepare(self, site: Site) -> None:
         """Write the settings; format the log folder once, again if that was interrupted."""
         (site.home / "log4j2.xml").write_text(LOG4J, encoding="utf-8")
-        properties = site.home / "server.properties"
-        properties.write_text(_properties(site), encoding="utf-8")
+        settings = site.home / "server.properties"
+        settings.write_text(properties(site), encoding="utf-8")
         formatted = site.home / "formatted"
         if not formatted.exists():
             shutil.rmtree(site.home / "data", ignore_errors=True)
             cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
             site.command(
                 [*java_command(site, "128m"), "kafka.tools.StorageTool", "format",
-                 "-t", cluster, "-c", str(properties)],
+                 "-t", cluster, "-c", str(settings)],
                 cwd=site.home, env=java_environment(site.home),
             )  # fmt: skip
             formatted.write_text(cluster, encoding="utf-8")
@@ -94,7 +94,8 @@ def java_command(site: Site, heap: str) -> list[str]:
     ]
 
 
-def _properties(site: Site) -> str:
+def properties(site: Site) -> str:
+    """The broker's settings."""
     ports = site.ports
     return f"""process.roles=broker,controller
 node.id=1

@@ -51,7 +51,7 @@ class Mysql:
         argv = [
             *_program(site),
             *_base(site, site.home / "data"),
-            *_server(site),
+            *server_options(site),
             f"--port={site.ports.mysql}",
         ]
         return Launch(argv, {"PATH": "/usr/bin:/bin", "TZ": "UTC"}, site.home)
@@ -105,7 +105,8 @@ def _base(site: Site, data: Path) -> list[str]:
     ]
 
 
-def _server(site: Site) -> list[str]:
+def server_options(site: Site) -> list[str]:
+    """How it listens, and what change data capture rests on."""
     return [
         f"--bind-address={HOST}",
         "--socket=mysqld.sock",  # in the data folder: a socket's absolute path may be too long

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar
 
+from stack.compatibility import LEVEL, require_backward
 from stack.jdk import JavaRequirement
 from stack.ports import HOST, Ports
 from stack.process import Launch
 from stack.server import Site, Traits, http, java_environment
-
-_COMPATIBILITY = "BACKWARD"
 
 
 class Registry:
@@ -65,13 +64,9 @@ class Registry:
         return str(about.get("version", ""))
 
     def settle(self, site: Site) -> None:
-        """Refuse incompatible schemas from the first one on; a later change of that is the user's.
-
-        A fresh Apicurio checks nothing at all.
-        """
+        """Have incompatible schemas refused from the first one on; changing that later is free."""
         done = site.home / "compatibility-set"
         if done.exists():
             return
-        url = f"{self.address(site.ports)}/config"
-        http("PUT", url, body={"compatibility": _COMPATIBILITY})
-        done.write_text(_COMPATIBILITY, encoding="utf-8")
+        require_backward(self.address(site.ports))
+        done.write_text(LEVEL, encoding="utf-8")
