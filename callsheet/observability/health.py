@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
-from callsheet.ports import Clock
+if TYPE_CHECKING:  # it brings polars, and the parent process of the workers must stay small
+    from callsheet.ports import Clock
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,332 @@
+"""A pipeline file, but for its ``sink:`` block, which the sink's own settings validate.
+
+Units stand in the key names. ``docs/configuration.md`` is generated from here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal, Self
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    field_validator,
+    model_validator,
+)
+
+from callsheet.limits import TruncatePolicy
+
+_TOPIC: Final = re.compile(r"[A-Za-z0-9._-]{1,249}")
+_MIB: Final = 1024 * 1024
+
+
+class Section(BaseModel):
+    """Nothing unknown is accepted, nothing changes after loading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class RegistrySettings(Section):
+    """Where Avro schemas come from."""
+
+    url: str = Field(
+        pattern=r"^https?://",
+        description="Base address of a Confluent-compatible schema registry.",
+    )
+    username: str | None = Field(default=None, description="Basic authentication.")
+    password: SecretStr | None = Field(default=None, description="Basic authentication.")
+    bearer_token: SecretStr | None = Field(default=None, description="Instead of a user.")
+    ca_file: Path | None = Field(default=None, description="CA certificates (PEM) to trust.")
+    certificate_file: Path | None = Field(default=None, description="Our own certificate (PEM).")
+    key_file: Path | None = Field(default=None, description="The key of `certificate_file`.")
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> Self:
+        if (self.username is None) != (self.password is None):
+            raise ValueError("username and password go together")
+        if self.bearer_token is not None and self.username is not None:
+            raise ValueError("give either bearer_token or username and password")
+        if (self.certificate_file is None) != (self.key_file is None):
+            raise ValueError("certificate_file and key_file go together")
+        return self
+
+
+class SourceSettings(Section):
+    """What is read."""
+
+    format: Literal["avro", "json"] = Field(description="How the connector writes its records.")
+    topics: tuple[str, ...] = Field(default=(), description="Topics by name.")
+    topics_pattern: str | None = Field(
+        default=None,
+        description="Instead of `topics`: a regular expression; new topics that match join in.",
+    )
+    registry: RegistrySettings | None = Field(default=None, description="For `format: avro`.")
+    schemas_dir: Path = Field(
+        default=Path("schemas"),
+        description="For `format: json`: the tables' declared schemas (*.avsc), relative to the "
+        "configuration folder. Needed where the records carry no schema of their own.",
+    )
+    topic_prefix: str = Field(
+        default="", description="The connector's `topic.prefix`, to know its own topics by."
+    )
+    boolean_columns: tuple[str, ...] = Field(
+        default=(), description="TINYINT(1) columns that are booleans, as database.table.column."
+    )
+    heartbeat_tables: frozenset[str] = Field(
+        default=frozenset({"callsheet_heartbeat"}),
+        description="Tables that exist only to move; their changes are skipped.",
+    )
+    epochs: Mapping[str, int] = Field(
+        default_factory=dict,
+        description="Per source (topic prefix) what is added to its binlog file numbers: raise it "
+        "when a source is replaced and its binlog starts again.",
+    )
+
+    @field_validator("topics")
+    @classmethod
+    def _are_topics(cls, topics: tuple[str, ...]) -> tuple[str, ...]:
+        for topic in topics:
+            if not _TOPIC.fullmatch(topic):
+                raise ValueError(f"{topic!r} is no topic name; a pattern goes to topics_pattern")
+        if len(set(topics)) < len(topics):
+            raise ValueError("a topic is listed twice")
+        return topics
+
+    @field_validator("topics_pattern")
+    @classmethod
+    def _is_pattern(cls, pattern: str | None) -> str | None:
+        try:
+            re.compile(pattern or "")
+        except re.error as error:
+            raise ValueError(f"not a regular expression: {error}") from error
+        return pattern
+
+    @field_validator("boolean_columns")
+    @classmethod
+    def _are_columns(cls, columns: tuple[str, ...]) -> tuple[str, ...]:
+        for column in columns:
+            if len(column.split(".")) != 3 or not all(column.split(".")):
+                raise ValueError(f"{column!r} is not of the form database.table.column")
+        return columns
+
+    @field_validator("epochs")
+    @classmethod
+    def _are_epochs(cls, epochs: Mapping[str, int]) -> Mapping[str, int]:
+        if any(not 0 <= epoch < 1 << 30 for epoch in epochs.values()):
+            raise ValueError("an epoch is at least 0 and below 2^30")
+        return epochs
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> Self:
+        if bool(self.topics) == (self.topics_pattern is not None):
+            raise ValueError("give either topics or topics_pattern")
+        if self.format == "avro" and self.registry is None:
+            raise ValueError("format: avro needs a registry")
+        return self
+
+    def subscription(self) -> tuple[str, ...]:
+        """As the Kafka client wants it: a pattern starts with ``^``."""
+        if self.topics_pattern is None:
+            return self.topics
+        return ("^" + self.topics_pattern.removeprefix("^"),)
+
+    def reads(self, topic: str) -> bool:
+        """Would this subscription read the topic?"""
+        if self.topics_pattern is None:
+            return topic in self.topics
+        return re.match(self.topics_pattern, topic) is not None
+
+
+def _as_text(properties: Any) -> Any:
+    """YAML's numbers and booleans, spelled as the Kafka client spells them."""
+    if not isinstance(properties, Mapping):
+        return properties
+    return {
+        key: str(value).lower()
+        if isinstance(value, bool)
+        else str(value)
+        if isinstance(value, int | float)
+        else value
+        for key, value in properties.items()
+    }
+
+
+class KafkaSettings(Section):
+    """The brokers, and our place in the consumer group."""
+
+    bootstrap_servers: str = Field(min_length=1, description="host:port, several with commas.")
+    group_id: str | None = Field(
+        default=None, min_length=1, description="Consumer group; `callsheet-<name>` if not given."
+    )
+    instance_id: str | None = Field(
+        default=None,
+        min_length=1,
+        description="Static membership: a worker restarted within the session timeout keeps its "
+        "partitions. The worker's number is appended. Every host needs its own.",
+    )
+    properties: Annotated[Mapping[str, SecretStr], BeforeValidator(_as_text)] = Field(
+        default_factory=dict,
+        description="Further settings of librdkafka: TLS, SASL, timeouts. "
+        "Those that the worker owns are refused.",
+    )
+
+
+class DeliverySettings(Section):
+    """Bounds: memory, time, and how often is committed."""
+
+    poll_events: int = Field(
+        default=5_000, ge=1, le=100_000, description="Most records of one poll: a batch's size."
+    )
+    in_hand_events: int = Field(
+        default=20_000, ge=2, description="Most records read and not durable yet."
+    )
+    in_hand_bytes: int = Field(
+        default=48 * _MIB, ge=_MIB, description="The same in bytes of keys and values."
+    )
+    prefetch_bytes: int = Field(
+        default=24 * _MIB, ge=_MIB, description="What the Kafka client may fetch ahead."
+    )
+    write_budget_seconds: float = Field(
+        default=60.0, gt=0, description="How long a destination may take to accept what was read."
+    )
+    revoke_budget_seconds: float = Field(
+        default=30.0, gt=0, description="How long to finish partitions that another worker gets."
+    )
+    stop_budget_seconds: float = Field(
+        default=30.0, gt=0, description="How long to finish what is in hand when told to stop."
+    )
+    commit_interval_seconds: float = Field(
+        default=1.0, gt=0, le=60, description="How often offsets are committed."
+    )
+    pause_after_seconds: float = Field(
+        default=5.0,
+        ge=0,
+        description="A slow destination is waited for so long before the partitions are paused: "
+        "pausing throws away what was fetched ahead.",
+    )
+    retry_cap_seconds: float = Field(
+        default=15.0, gt=0, description="Longest pause between tries while a neighbour is away."
+    )
+    held_limit_seconds: float = Field(
+        default=120.0, gt=0, description="Held for longer than this, /readyz says no."
+    )
+    max_poll_interval_seconds: float = Field(
+        default=300.0, ge=10, description="Kafka's `max.poll.interval.ms`: beyond it we are out."
+    )
+    session_timeout_seconds: float = Field(
+        default=45.0, ge=6, description="Kafka's `session.timeout.ms`."
+    )
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> Self:
+        if self.in_hand_events < 2 * self.poll_events:
+            raise ValueError(
+                "in_hand_events must be at least twice poll_events: one batch is decoded while "
+                "another is sent"
+            )
+        if self.session_timeout_seconds > self.max_poll_interval_seconds:
+            raise ValueError("session_timeout_seconds must not exceed max_poll_interval_seconds")
+        return self
+
+
+class FuseSettings(Section):
+    """When dead letters mean that the pipeline is wrong, not the records: the worker stops."""
+
+    run_events: int = Field(default=1_000, ge=1, description="Letters in a row.")
+    ratio: float = Field(default=0.1, gt=0, le=1, description="Share of the last records.")
+    window_events: int = Field(default=100_000, ge=100, description="How many the last ones are.")
+    minimum_letters: int = Field(default=100, ge=1, description="Below it the share says nothing.")
+
+
+class DeadLetterSettings(Section):
+    """Where records go that cannot be delivered."""
+
+    topic: str | None = Field(
+        default=None,
+        pattern=r"^[A-Za-z0-9._-]{1,249}$",
+        description="Created if missing; `<name>.dead-letters` if not given.",
+    )
+    retention_hours: float = Field(
+        default=14 * 24, gt=0, description="How long letters can be replayed."
+    )
+    replication_factor: int = Field(
+        default=-1, ge=-1, description="Of the topic when it is created; -1: the brokers' default."
+    )
+    max_message_bytes: int = Field(
+        default=16 * _MIB,
+        ge=_MIB,
+        le=900 * _MIB,
+        description="The largest letter; the topic is set to take it. A larger one stops the "
+        "worker, it is never dropped.",
+    )
+    budget_seconds: float = Field(
+        default=30.0, gt=0, description="How long until the brokers must have acknowledged one."
+    )
+    fuse: FuseSettings = FuseSettings()
+
+
+class HttpSettings(Section):
+    """/livez, /readyz, /metrics, served by the parent process of all workers."""
+
+    host: str = Field(default="127.0.0.1", description="Address to listen on.")
+    port: int = Field(default=8410, ge=0, le=65_535, description="0: any free one.")
+
+
+class PipelineSettings(Section):
+    """One pipeline: a consumer group that carries some topics to one destination."""
+
+    name: str = Field(
+        pattern=r"^[a-z0-9][a-z0-9-]{0,62}$",
+        description="Lower case letters, digits, hyphens. Names the group, the dead letters and "
+        "the metrics: do not change it while the pipeline lives.",
+    )
+    source: SourceSettings
+    kafka: KafkaSettings
+    delivery: DeliverySettings = DeliverySettings()
+    dead_letters: DeadLetterSettings = DeadLetterSettings()
+    truncate: TruncatePolicy = Field(
+        default=TruncatePolicy.PARK,
+        description="At a TRUNCATE of the source: `park` the table until a human decides, or "
+        "`skip` the record, then the destination keeps the rows.",
+    )
+    workers: int = Field(default=1, ge=1, le=64, description="Processes; `--workers` overrides.")
+    http: HttpSettings = HttpSettings()
+    sink: Mapping[str, Any] = Field(
+        description="The destination: `type` names it, the rest are its own settings."
+    )
+
+    @property
+    def group_id(self) -> str:
+        return self.kafka.group_id or f"callsheet-{self.name}"
+
+    @property
+    def dead_letter_topic(self) -> str:
+        return self.dead_letters.topic or f"{self.name}.dead-letters"
+
+    @field_validator("sink")
+    @classmethod
+    def _has_type(cls, sink: Mapping[str, Any]) -> Mapping[str, Any]:
+        if not isinstance(sink.get("type"), str):
+            raise ValueError("`type` is missing: the name of a sink")  # noqa: TRY004 - pydantic's
+        return sink
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> Self:
+        if self.source.reads(self.dead_letter_topic):
+            raise ValueError("the pipeline would read its own dead letters")
+        delivery, letters_s = self.delivery, self.dead_letters.budget_seconds
+        # One turn of the loop may hand over partitions, write, and commit; each waits for letters.
+        turn_s = delivery.write_budget_seconds + delivery.revoke_budget_seconds + 2 * letters_s
+        if turn_s >= delivery.max_poll_interval_seconds:
+            raise ValueError(
+                f"one turn of the loop may take {turn_s:g} s (write_budget_seconds + "
+                "revoke_budget_seconds + 2 x dead_letters.budget_seconds), which must stay below "
+                f"max_poll_interval_seconds ({delivery.max_poll_interval_seconds:g})"
+            )
+        return self

@@ -1,0 +1,153 @@
+"""Dead letters as records of a Kafka topic, with all that a replay needs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import cast
+
+from confluent_kafka import KafkaError, KafkaException, Producer
+from confluent_kafka import Message as ClientMessage
+from structlog.typing import FilteringBoundLogger
+
+from callsheet.batch import Message
+from callsheet.errors import ConfigError, DeadLetterError, Reason
+from callsheet.kafka.settings import Connection, producer_config
+from callsheet.kafka.topics import Topic
+from callsheet.ports import Deadline
+
+PREFIX = "callsheet."
+"""Of the headers that we add; the record's own headers stand before them."""
+
+_DETAIL_BYTES = 4_096
+_HINT = "the record is not committed; mend the dead-letter topic, then start the worker again"
+
+
+def dead_letter_topic(
+    name: str, *, retention_hours: float, max_message_bytes: int, replication_factor: int
+) -> Topic:
+    """The topic as it must be."""
+    config = {
+        "cleanup.policy": "delete",
+        "retention.ms": str(round(retention_hours * 3_600_000)),
+        "max.message.bytes": str(max_message_bytes),
+    }
+    return Topic(name, 1, replication_factor, config)
+
+
+def letter_headers(
+    message: Message, reason: Reason, detail: str, *, pipeline: str, version: str
+) -> list[tuple[str, bytes | None]]:
+    """The record's own headers, then ours. A letter of a letter counts on."""
+    own = list(message.headers() or ())
+    kept: list[tuple[str, bytes | None]] = [h for h in own if not h[0].startswith(PREFIX)]
+    before = next((value for key, value in own if key == f"{PREFIX}count"), None)
+    kind, timestamp_ms = message.timestamp()
+    ours = {
+        "topic": message.topic(),
+        "partition": str(message.partition()),
+        "offset": str(message.offset()),
+        "timestamp_ms": str(timestamp_ms),
+        "timestamp_type": {1: "create", 2: "append"}.get(kind, "none"),
+        "reason": reason.value,
+        "detail": detail,
+        "pipeline": pipeline,
+        "version": version,
+        "count": str(_count(before) + 1),
+    }
+    # Cut in bytes: a broker bounds the record, and a character may take four of them.
+    return kept + [(f"{PREFIX}{k}", v.encode()[:_DETAIL_BYTES]) for k, v in ours.items()]
+
+
+def _count(before: bytes | None) -> int:
+    text = (before or b"").decode("ascii", "replace")
+    return int(text) if text.isdecimal() else 0
+
+
+class KafkaDeadLetters:
+    """Implements :class:`callsheet.ports.DeadLetters`; idempotent, acknowledged by all replicas."""
+
+    def __init__(  # noqa: PLR0913 - what a letter says, and how it travels
+        self,
+        connection: Connection,
+        topic: str,
+        *,
+        pipeline: str,
+        version: str,
+        max_message_bytes: int,
+        budget_s: float,
+        log: FilteringBoundLogger,
+    ) -> None:
+        self._topic, self._pipeline, self._version = topic, pipeline, version
+        self._budget_s, self._log = budget_s, log
+        self._failures: list[str] = []
+        config = producer_config(connection, max_message_bytes=max_message_bytes, budget_s=budget_s)
+        try:
+            self._producer = Producer({**config, "error_cb": self._note, "log_level": 3})
+        except KafkaException as error:
+            raise ConfigError(
+                f"the Kafka client does not take its settings: {error.args[0].str()}",
+                hint="look at kafka.properties in the pipeline file",
+            ) from error
+
+    def put(self, message: Message, reason: Reason, detail: str) -> None:
+        headers = letter_headers(
+            message, reason, detail, pipeline=self._pipeline, version=self._version
+        )
+        self._log.warning(
+            "dead letter",
+            topic=message.topic(),
+            partition=message.partition(),
+            offset=message.offset(),
+            reason=reason.value,
+        )
+        try:
+            self._produce(message, headers)
+        except BufferError:
+            # The queue is full: make room once, within the budget, or stop.
+            self._producer.flush(self._budget_s)
+            self._produce(message, headers)
+        self._producer.poll(0)
+
+    def _produce(self, message: Message, headers: Sequence[tuple[str, bytes | None]]) -> None:
+        try:
+            self._producer.produce(
+                self._topic,
+                value=message.value(),
+                key=message.key(),
+                headers=list(headers),
+                on_delivery=self._delivered,
+            )
+        except KafkaException as error:
+            raise self._failed(error.args[0].str()) from error
+
+    def _delivered(self, error: KafkaError | None, _message: ClientMessage) -> None:
+        if error is not None:
+            self._failures.append(error.str())
+
+    def _note(self, error: KafkaError) -> None:
+        self._log.warning("kafka", cause=error.str(), code=error.name())
+
+    def flush(self, deadline: Deadline) -> None:
+        if not len(self._producer) and not self._failures:
+            return
+        left = self._producer.flush(deadline.remaining_s())
+        if self._failures:
+            raise self._failed(self._failures[0])
+        if left:
+            raise self._failed("no acknowledgement in time")
+
+    def _failed(self, why: str) -> DeadLetterError:
+        return DeadLetterError(
+            f"a dead letter could not be stored in {self._topic}: {why}", hint=_HINT
+        )
+
+
+def original_place(headers: Mapping[str, bytes | None]) -> tuple[str, int, int]:
+    """Topic, partition and offset that a letter's headers name: one letter per place, whatever a
+    crash between its acknowledgement and the commit repeated.
+    """
+    topic, partition, offset = (
+        cast("bytes", headers[f"{PREFIX}{name}"]).decode()
+        for name in ("topic", "partition", "offset")
+    )
+    return topic, int(partition), int(offset)

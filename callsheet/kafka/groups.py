@@ -1,0 +1,193 @@
+"""Consumer groups from outside: where they stand, how far behind, and moving them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import TypeVar, cast
+
+from confluent_kafka import (
+    ConsumerGroupState,
+    ConsumerGroupTopicPartitions,
+    IsolationLevel,
+    KafkaError,
+    KafkaException,
+    TopicPartition,
+)
+from confluent_kafka.admin import (  # type: ignore[attr-defined]  # re-exported without __all__
+    AdminClient,
+    OffsetSpec,
+)
+
+from callsheet.batch import Offset, Partition
+from callsheet.errors import CallsheetError, ConfigError, FatalError, UnavailableError, UsageError
+from callsheet.kafka.faults import PASSING, REFUSED
+from callsheet.kafka.settings import Connection
+
+_T = TypeVar("_T")
+_LATEST: OffsetSpec = OffsetSpec.latest()  # type: ignore[no-untyped-call]
+_EARLIEST: OffsetSpec = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionOffsets:
+    """One partition as a group sees it. None: unknown, or nothing committed."""
+
+    partition: Partition
+    committed: Offset | None
+    begin: Offset | None
+    end: Offset | None
+    """Of what a reader of committed transactions can read."""
+
+    @property
+    def lag(self) -> int | None:
+        """Records to read; None when it cannot be told. Nothing committed: all of the log."""
+        if self.end is None or (self.committed is None and self.begin is None):
+            return None
+        start = self.committed if self.committed is not None else self.begin
+        return max(0, self.end - cast("int", start))
+
+
+@dataclass(frozen=True, slots=True)
+class GroupState:
+    group_id: str
+    state: str
+    """``stable``, ``empty``, ``dead`` ...: the broker's word, in lower case."""
+    members: tuple[str, ...]
+    """client ids @ hosts."""
+
+
+class KafkaGroups:
+    """Consumer groups of one cluster. Every call returns or raises within its timeout.
+
+    Raises (each method):
+        UnavailableError: no broker answers.
+        ConfigError: the brokers refuse who we are.
+    """
+
+    def __init__(self, connection: Connection, *, timeout_s: float = 20.0) -> None:
+        self._admin = AdminClient({**connection.common(), "log_level": 0})
+        self._brokers, self._timeout_s = connection.bootstrap_servers, timeout_s
+
+    def state(self, group_id: str) -> GroupState:
+        futures = self._admin.describe_consumer_groups([group_id], request_timeout=self._timeout_s)
+        try:
+            found = self._wait(futures[group_id], "describing the group")
+        except _MissingError:
+            return GroupState(group_id, "dead", ())
+        members = tuple(f"{m.client_id}@{m.host}" for m in found.members)
+        state = cast("ConsumerGroupState", found.state)
+        return GroupState(group_id, state.name.lower(), members)
+
+    def partitions(self, topics: Iterable[str]) -> list[Partition]:
+        """All partitions of those of the topics that exist; ``^...`` stands for a pattern."""
+        try:
+            metadata = self._admin.list_topics(timeout=self._timeout_s)
+        except KafkaException as error:
+            raise self._translated(error.args[0], "listing topics") from error
+        names: set[str] = set()
+        for topic in topics:
+            if topic.startswith("^"):
+                names |= {name for name in metadata.topics if re.match(topic, name)}
+            elif topic in metadata.topics:
+                names.add(topic)
+        return [
+            Partition(n, p) for n in sorted(names) for p in sorted(metadata.topics[n].partitions)
+        ]
+
+    def committed(self, group_id: str) -> dict[Partition, Offset]:
+        """Everything that the group has committed."""
+        request = ConsumerGroupTopicPartitions(group_id)
+        futures = self._admin.list_consumer_group_offsets(
+            [request], request_timeout=self._timeout_s
+        )
+        try:
+            answer = self._wait(futures[group_id], "reading the group's offsets")
+        except _MissingError:
+            return {}
+        found = answer.topic_partitions or []
+        return {Partition(tp.topic, tp.partition): tp.offset for tp in found if tp.offset >= 0}
+
+    def offsets(self, group_id: str, partitions: Collection[Partition]) -> list[PartitionOffsets]:
+        """Where the group stands in each partition. Ends are read apart from commits, so a group
+        that commits nothing still shows its true lag.
+        """
+        committed = self.committed(group_id)
+        ends = self.listed(partitions, _LATEST)
+        begins = self.listed(partitions, _EARLIEST)
+        return [
+            PartitionOffsets(p, committed.get(p), begins.get(p), ends.get(p)) for p in partitions
+        ]
+
+    def listed(
+        self, partitions: Collection[Partition], spec: OffsetSpec
+    ) -> dict[Partition, Offset]:
+        """Offsets by earliest, latest or timestamp, for those partitions that answer. A timestamp
+        behind the last record has none.
+        """
+        if not partitions:
+            return {}
+        futures = self._admin.list_offsets(
+            {TopicPartition(p.topic, p.number): spec for p in partitions},
+            isolation_level=IsolationLevel.READ_COMMITTED,
+            request_timeout=self._timeout_s,
+        )
+        found: dict[Partition, Offset] = {}
+        for tp, future in futures.items():
+            offset = self._wait(future, "reading the log's ends").offset
+            if offset >= 0:
+                found[Partition(tp.topic, tp.partition)] = offset
+        return found
+
+    def reset(self, group_id: str, offsets: Mapping[Partition, Offset]) -> None:
+        """Set the group's offsets.
+
+        Raises:
+            UsageError: the group has members: they would commit over it.
+        """
+        state = self.state(group_id)
+        if state.members:
+            raise UsageError(
+                f"{group_id} has {len(state.members)} member(s) ({', '.join(state.members)})",
+                hint="stop its workers first; a killed one counts until its session times out",
+            )
+        wanted = [TopicPartition(p.topic, p.number, o) for p, o in sorted(offsets.items())]
+        request = ConsumerGroupTopicPartitions(group_id, wanted)
+        futures = self._admin.alter_consumer_group_offsets(
+            [request], request_timeout=self._timeout_s
+        )
+        answer = self._wait(futures[group_id], "setting the group's offsets")
+        for tp in answer.topic_partitions or []:
+            if tp.error is not None:
+                raise self._translated(tp.error, f"setting {tp.topic}[{tp.partition}]")
+
+    def _wait(self, future: Future[_T], doing: str) -> _T:
+        try:
+            return future.result(self._timeout_s + 1)
+        except KafkaException as error:
+            raise self._translated(error.args[0], doing) from error
+        except TimeoutError as error:
+            raise self._away(doing) from error
+
+    def _translated(self, error: KafkaError, doing: str) -> CallsheetError:
+        code = error.code()
+        if code == KafkaError.GROUP_ID_NOT_FOUND:
+            return _MissingError(f"{doing}: there is no such group")
+        if code in REFUSED:
+            hint = "look at kafka.properties in the pipeline file, and at the brokers' ACLs"
+            return ConfigError(f"Kafka refused {doing}: {error.str()}", hint=hint)
+        if code in PASSING:
+            return self._away(doing)
+        return FatalError(f"{doing} failed: {error.name()}: {error.str()}")
+
+    def _away(self, doing: str) -> UnavailableError:
+        return UnavailableError(
+            f"Kafka at {self._brokers} does not answer ({doing})",
+            hint="is it up? `callsheet stack status`",
+        )
+
+
+class _MissingError(FatalError):
+    """There is no such group: an answer, not a failure."""
