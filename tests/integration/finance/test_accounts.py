@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import pytest
 from sqlalchemy.exc import DBAPIError
@@ -10,11 +10,19 @@ from sqlalchemy.exc import DBAPIError
 from callsheet.errors import PreconditionError, UnavailableError
 from finance import checks
 from finance.database import Account, Role, open_engine, translated
-from tests.support.finance import Database
+from tests.support.finance import Database, a_database
 
 _BEAT = (
     "INSERT INTO callsheet_heartbeat VALUES (1, NOW(6)) ON DUPLICATE KEY UPDATE beat_at = NOW(6)"
 )
+
+
+@pytest.fixture(scope="module")
+def shared(stack_env: Mapping[str, str]) -> Iterator[Database]:
+    """For tests that commit nothing."""
+    with a_database(stack_env) as database:
+        database.up()
+        yield database
 
 
 @pytest.mark.parametrize(
@@ -35,8 +43,8 @@ _BEAT = (
         (Role.CAPTURE, "DELETE FROM callsheet_signal"),
     ],
 )
-def test_an_account_may_do_its_work(database: Database, role: Role, statement: str) -> None:
-    with database.engine(role).connect() as connection:
+def test_an_account_may_do_its_work(shared: Database, role: Role, statement: str) -> None:
+    with shared.engine(role).connect() as connection:
         connection.exec_driver_sql(statement)
         connection.exec_driver_sql("UNLOCK TABLES")
 
@@ -56,12 +64,12 @@ def test_an_account_may_do_its_work(database: Database, role: Role, statement: s
         (Role.CAPTURE, "SELECT * FROM mysql.user"),
     ],
 )
-def test_an_account_may_do_nothing_else(database: Database, role: Role, statement: str) -> None:
-    account = database.account(role)
+def test_an_account_may_do_nothing_else(shared: Database, role: Role, statement: str) -> None:
+    account = shared.account(role)
     with (
         pytest.raises(PreconditionError, match=role.value),
         translated(account),
-        database.engine(role).connect() as connection,
+        shared.engine(role).connect() as connection,
     ):
         connection.exec_driver_sql(statement)
 
