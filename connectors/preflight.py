@@ -178,7 +178,7 @@ def _continuity(facts: SourceFacts, committed: BinlogPosition | None) -> Iterato
         message = f"file number {now.ordinal} is beyond what a version can hold"
         yield _found("binlog", "fail", message, "RESET BINARY LOGS, then begin a new epoch.")
     if committed is None:
-        yield _found("binlog", "ok", f"is at {now}; the connector is new")
+        yield _found("binlog", "ok", f"is at {now}")
     elif committed > now:
         message = (
             f"is at {now}, behind the connector's {committed}: it was reset, or this is another "

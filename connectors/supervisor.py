@@ -154,7 +154,8 @@ def _on_silence(
     if silent_s < limit_s or not (advanced or policy.heartbeats):
         return Decision(Health.WAITING, f"no progress for {silent_s:.0f} s"), history
     why = f"MySQL is at {seen.source}" if advanced else "not even a heartbeat came"
-    text = f"RUNNING, but no progress for {silent_s:.0f} s: {why}"
+    state = seen.status.state.value if seen.status else State.UNKNOWN.value
+    text = f"{state}, but no progress for {silent_s:.0f} s: {why}"
     wanted = Decision(Health.STALLED, text, Action.RESTART_ALL)
     return _restart(wanted, history, now_s, policy)
 

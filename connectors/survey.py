@@ -55,8 +55,11 @@ class MysqlSurvey:
 
 
 def diagnose(survey: MysqlSurvey, file: ConnectorFile) -> tuple[Finding, ...]:
-    """As `MysqlSurvey.findings`, for a doctor: an unreachable server is a finding too."""
+    """MySQL alone, for a doctor: an unreachable server is a finding too.
+
+    Kafka and Connect are not asked, so nothing is said of the schema history.
+    """
     try:
-        return survey.findings(file)
+        return tuple(found for found in survey.findings(file) if found.area == "mysql")
     except CallsheetError as error:
         return (Finding("mysql", "connection", "fail", error.message, error.hint),)
