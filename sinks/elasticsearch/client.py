@@ -8,6 +8,7 @@ from typing import Any, Final
 from elastic_transport import (
     ApiError,
     BaseNode,
+    ConnectionTimeout,
     NodeConfig,
     TlsError,
     TransportError,
@@ -119,7 +120,7 @@ def translated(error: ApiError | TransportError, clock: Clock) -> CallsheetError
             f"Elasticsearch's certificate is not accepted: {error.message}",
             hint="set sink.tls.ca_file to the CA that signed it, or sink.tls.fingerprint_sha256",
         )
-    if isinstance(error, UnreachableError):
+    if isinstance(error, UnreachableError | ConnectionTimeout):
         return RetryableError(f"Elasticsearch does not answer: {_plain(error.message)}")
     return RetryableError(f"the answer of Elasticsearch is not readable: {_plain(error.message)}")
 

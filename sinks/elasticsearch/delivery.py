@@ -55,12 +55,14 @@ class Delivery:
 
     def accept(self, batch: Batch, alias: str, rendered: Rendered) -> None:
         """Never fails: the whole batch is ours from here on."""
+        numbers, offsets = batch.frame["partition"].to_list(), batch.frame["offset"].to_list()
+        last = dict(zip(numbers, offsets, strict=True))  # rows are in log order per partition
         entry = Entry(
             topic=batch.topic,
             alias=alias,
-            numbers=batch.frame["partition"].to_list(),
-            offsets=batch.frame["offset"].to_list(),
-            ends=batch.next_offsets(),
+            numbers=numbers,
+            offsets=offsets,
+            ends={Partition(batch.topic, number): last[number] + 1 for number in last},
             names=frozenset(column.name for column in batch.schema.columns),
             remaining=rendered.operations,
             superseded=rendered.superseded,

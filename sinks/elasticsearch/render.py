@@ -15,7 +15,7 @@ from sinks.elasticsearch import values
 from sinks.elasticsearch.columns import ColumnPlan
 from sinks.elasticsearch.rows import RowPlan
 
-SMALL: Final = 32
+SMALL: Final = 64
 """Rows up to which plain Python is quicker than setting up the expressions."""
 
 

@@ -30,7 +30,8 @@ class RowPlan:
     def lines(self, frame: pl.DataFrame, deleted_at: str) -> list[bytes | PoisonRecordError]:
         """Per row its two lines, or what is wrong with it."""
         found: list[bytes | PoisonRecordError] = []
-        for op, identifier, ts_us, version, after in frame.select(_NEEDED).iter_rows():
+        columns = [frame[name].to_list() for name in _NEEDED]
+        for op, identifier, ts_us, version, after in zip(*columns, strict=True):
             try:
                 document = self._document(op, identifier, ts_us, after, deleted_at)
             except PoisonRecordError as error:
