@@ -1,0 +1,241 @@
+"""Pipeline files for the benchmarks, workers on them, and how far they have come."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+import time
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+
+from benchmarks import worker
+from benchmarks.capture import Capture
+from benchmarks.films import Films, Wire
+from benchmarks.servers.bench import Servers
+from benchmarks.versions import CHECKOUT
+from benchmarks.worker import Cost, Worker
+from callsheet.config.loading import load
+from callsheet.errors import FatalError
+from connectors.client import ConnectClient
+from sinks import plugin
+
+SMALL_POLL: Final = 64
+"""Events a poll for the mixed traffic: seven tables share it."""
+ASSIGN_S: Final = 60.0
+LOOK_EVERY_S: Final = 0.02
+COMMITTED_FILE: Final = CHECKOUT / "cdc-config/pipelines/search.yaml"
+
+
+@dataclass(frozen=True, slots=True)
+class Pipeline:
+    """A pipeline file on disk, and what of it an observer needs to know.
+
+    ``index_template`` is the sink's, with ``{database}`` and ``{table}`` in it.
+    """
+
+    name: str
+    path: Path
+    group: str
+    dead_letters: str
+    index_template: str
+    http_port: int
+
+    def index(self, table: str) -> str:
+        """The alias under which one finance table is found."""
+        return self.index_template.replace("{database}", "finance").replace("{table}", table)
+
+    @property
+    def indices(self) -> str:
+        """A pattern of all its indices and of nobody else's."""
+        return self.index("*") + "*"
+
+
+def for_films(servers: Servers, data: Films, *, refresh: str = "interval") -> Pipeline:
+    """A new group and a new index at each call; the settings are the defaults, as a user's."""
+    schemas = {data.topic: declared_schema(servers, data)} if data.wire is Wire.JSON else {}
+    sink = {"refresh": refresh, "refresh_interval_seconds": 1, "shards": 1}
+    return _written(servers, "films", _source(data.wire, [data.topic]), sink, schemas=schemas)
+
+
+def for_finance(
+    servers: Servers, capture: Capture, *, refresh: str = "interval", poll_events: int | None = None
+) -> Pipeline:
+    """All seven tables of a capture; a new group and new indices at each call."""
+    delivery = {} if poll_events is None else {"poll_events": poll_events}
+    source = _source(Wire.AVRO, capture.topics)
+    return _written(servers, capture.name, source, {"refresh": refresh}, delivery=delivery)
+
+
+def committed(servers: Servers) -> Pipeline:
+    """The pipeline file of the repository, as a user runs it."""
+    found = load(COMMITTED_FILE, servers.environment, plugin)
+    index: str = found.sink.model_dump()["index"]
+    return Pipeline(
+        name=found.name,
+        path=COMMITTED_FILE,
+        group=found.settings.group_id,
+        dead_letters=found.settings.dead_letter_topic,
+        index_template=index,
+        http_port=found.settings.http.port,
+    )
+
+
+def _source(wire: Wire, topics: Sequence[str]) -> dict[str, Any]:
+    source: dict[str, Any] = {"format": wire.value, "topics": list(topics)}
+    if wire is Wire.AVRO:
+        source["registry"] = {"url": "${env:CALLSHEET_REGISTRY_URL}"}
+    return source
+
+
+def _written(  # noqa: PLR0913 - the sections of a file
+    servers: Servers,
+    name: str,
+    source: Mapping[str, Any],
+    sink: Mapping[str, Any],
+    *,
+    delivery: Mapping[str, Any] | None = None,
+    schemas: Mapping[str, str] | None = None,
+) -> Pipeline:
+    unique = f"bench-{name}-{uuid.uuid4().hex[:8]}"
+    folder = servers.scratch / "pipeline"
+    shutil.rmtree(folder, ignore_errors=True)
+    (folder / "schemas").mkdir(parents=True)
+    for topic, schema in (schemas or {}).items():
+        (folder / "schemas" / f"{topic}.avsc").write_text(schema, "utf-8")
+    pipeline = Pipeline(
+        unique, folder / f"{unique}.yaml", unique, f"{unique}.dead-letters",
+        f"{unique}-{{table}}", worker.free_port(),
+    )  # fmt: skip
+    document = {
+        "name": unique,
+        "source": dict(source),
+        "kafka": {"bootstrap_servers": "${env:CALLSHEET_KAFKA_BOOTSTRAP}", "group_id": unique},
+        "delivery": dict(delivery or {}),
+        "http": {"port": pipeline.http_port},
+        "sink": {
+            "type": "elasticsearch",
+            "hosts": ["${env:CALLSHEET_ELASTICSEARCH_URL}"],
+            "index": pipeline.index_template,
+            **sink,
+        },
+    }
+    # JSON is YAML.
+    pipeline.path.write_text(json.dumps(document, indent=2), "utf-8")
+    return pipeline
+
+
+# --- the declared schema ------------------------------------------------------------------------
+
+
+def declared_schema(servers: Servers, data: Films) -> str:
+    """What a user writes for JSON without schemas: the Avro schema of the same table, which the
+    registry has from the Avro topic, with money as the text that this connector writes.
+    """
+    subject = f"{Films(Wire.AVRO, data.rows).topic}-value"
+    url = f"{servers.environment['CALLSHEET_REGISTRY_URL']}/subjects/{subject}/versions/latest"
+    answer = httpx.get(url, trust_env=False, timeout=30)
+    if answer.status_code != 200:
+        raise FatalError(f"The registry has no schema for {subject} ({answer.status_code}).")
+    return declared_text(json.loads(answer.json()["schema"]))
+
+
+def declared_text(schema: Mapping[str, Any]) -> str:
+    return json.dumps({**money_as_text(schema), "callsheet.key": ["film_id"]})
+
+
+def money_as_text(node: Any) -> Any:
+    """Every Connect Decimal in an Avro schema as a string that keeps its column's type."""
+    if isinstance(node, list):
+        return [money_as_text(each) for each in node]
+    if not isinstance(node, dict):
+        return node
+    if node.get("connect.name") == "org.apache.kafka.connect.data.Decimal":
+        kept = {
+            key: value
+            for key, value in node.get("connect.parameters", {}).items()
+            if key.startswith("__debezium.source.column.")
+        }
+        return {"type": "string", "connect.parameters": kept}
+    return {key: money_as_text(value) for key, value in node.items()}
+
+
+# --- workers ------------------------------------------------------------------------------------
+
+
+def start(servers: Servers, pipeline: Pipeline) -> Worker:
+    log = servers.scratch / "worker.log"
+    return worker.start(pipeline.path, pipeline.http_port, servers.environment, log)
+
+
+@contextlib.contextmanager
+def running(servers: Servers, pipeline: Pipeline) -> Iterator[Worker]:
+    """A worker for the length of the block; its dead letters fail the benchmark."""
+    log = servers.scratch / "worker.log"
+    log.unlink(missing_ok=True)
+    with worker.running(pipeline.path, pipeline.http_port, servers.environment, log) as started:
+        yield started
+    if letters := dead_letters(servers, pipeline):
+        raise FatalError(f"{pipeline.name} put {letters} records aside; see {log}")
+    servers.kafka.delete([pipeline.dead_letters])
+
+
+def dead_letters(servers: Servers, pipeline: Pipeline) -> int:
+    return servers.kafka.count(pipeline.dead_letters)
+
+
+def wait_until_assigned(
+    servers: Servers, pipeline: Pipeline, running: Worker
+) -> tuple[float, Cost]:
+    """Until the group is stable with partitions given out, as the *broker* sees it.
+
+    Returns the last moment (monotonic) at which it was not, and what the worker had cost by then:
+    no record was read before that.
+    """
+    deadline = time.monotonic() + ASSIGN_S
+    while time.monotonic() < deadline:
+        before, cost = time.monotonic(), running.cost()
+        if servers.kafka.is_assigned(pipeline.group):
+            return before, cost
+        running.require_alive()
+        time.sleep(LOOK_EVERY_S)
+    raise FatalError(f"The worker got no partitions in {ASSIGN_S:.0f} s.\n{running.last_words()}")
+
+
+def wait_until_committed(
+    servers: Servers, pipeline: Pipeline, topics: Sequence[str], patience_s: float
+) -> None:
+    """Until the group has committed all that is in the topics now.
+
+    A transaction's marker takes an offset and nobody reads it, so the last commit may be one
+    short of the end.
+    """
+    deadline = time.monotonic() + patience_s
+    ends = servers.kafka.ends(topics)
+    while time.monotonic() < deadline:
+        committed = servers.kafka.committed(pipeline.group)
+        if all(committed.get(place, 0) >= end - 1 for place, end in ends.items()):
+            return
+        time.sleep(LOOK_EVERY_S)
+    raise FatalError(f"{pipeline.name}: not everything was committed after {patience_s:.0f} s.")
+
+
+def wait_for_capture(
+    servers: Servers, connect: ConnectClient, connector: str, patience_s: float
+) -> None:
+    """Until the connector's own offset has passed what MySQL has written by now."""
+    goal = servers.binlog_position()
+    deadline = time.monotonic() + patience_s
+    while time.monotonic() < deadline:
+        for entry in connect.offsets(connector):
+            offset = entry.offset or {}
+            file, position = str(offset.get("file", ".0")), int(offset.get("pos", 0))
+            if (int(file.rpartition(".")[2]), position) >= goal:
+                return
+        time.sleep(0.2)
+    raise FatalError(f"{connector} has not read all of MySQL's log after {patience_s:.0f} s.")

@@ -1,0 +1,1 @@
+"""Plain clients for the servers under measurement: independent of the product's own."""

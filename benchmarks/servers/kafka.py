@@ -1,0 +1,148 @@
+"""Kafka as the benchmarks look at it: how much is in a topic, how far a group has come."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+from confluent_kafka import (
+    Consumer,
+    ConsumerGroupState,
+    ConsumerGroupTopicPartitions,
+    KafkaError,
+    KafkaException,
+    TopicPartition,
+)
+from confluent_kafka.admin import AdminClient
+
+from callsheet.errors import UnavailableError
+from callsheet.kafka.admin import KafkaTopics
+from callsheet.kafka.topics import Topic
+
+TIMEOUT_S: Final = 30.0
+QUIET_S: Final = 5.0
+BATCH: Final = 20_000
+
+
+class Kafka:
+    def __init__(self, bootstrap: str) -> None:
+        self._settings: dict[str, Any] = {"bootstrap.servers": bootstrap}
+        self._admin = AdminClient({**self._settings, "log_level": 0})
+        self.topics = KafkaTopics(self._settings)
+
+    def create(self, name: str, partitions: int, config: Mapping[str, str]) -> None:
+        """Does nothing to one that exists."""
+        self.topics.create([Topic(name, partitions, 1, config)])
+
+    def delete(self, names: Sequence[str]) -> None:
+        """Those that exist; returns when the brokers no longer list them."""
+        self._delete([name for name in names if name in self._names()])
+
+    def delete_matching(self, *prefixes: str) -> None:
+        """All topics whose names begin so."""
+        self._delete([name for name in self._names() if name.startswith(prefixes)])
+
+    def _delete(self, names: Sequence[str]) -> None:
+        if not names:
+            return
+        for future in self._admin.delete_topics(list(names)).values():
+            future.result(TIMEOUT_S)
+        deadline = time.monotonic() + TIMEOUT_S
+        while set(names) & self._names():
+            if time.monotonic() > deadline:
+                raise UnavailableError("Kafka still lists deleted topics.")
+            time.sleep(0.1)
+
+    def _names(self) -> set[str]:
+        return set(self._admin.list_topics(timeout=TIMEOUT_S).topics)
+
+    def delete_group(self, group: str) -> None:
+        """Its commits; a group that does not exist is fine."""
+        for future in self._admin.delete_consumer_groups([group]).values():
+            try:
+                future.result(TIMEOUT_S)
+            except KafkaException as error:
+                if error.args[0].code() != KafkaError.GROUP_ID_NOT_FOUND:
+                    raise
+
+    def is_assigned(self, group: str) -> bool:
+        """Whether the group is stable and somebody in it has partitions."""
+        (future,) = self._admin.describe_consumer_groups([group]).values()
+        try:
+            found = future.result(TIMEOUT_S)
+        except KafkaException as error:
+            if error.args[0].code() == KafkaError.GROUP_ID_NOT_FOUND:
+                return False
+            raise
+        return found.state is ConsumerGroupState.STABLE and any(
+            member.assignment.topic_partitions for member in found.members
+        )
+
+    def ends(self, topics: Iterable[str]) -> dict[tuple[str, int], int]:
+        """End offset of each partition, as a reader of committed records sees it."""
+        reader = self._reader()
+        try:
+            found = {}
+            for name, state in self.topics.describe(topics).items():
+                for number in range(state.partitions):
+                    place = TopicPartition(name, number)
+                    found[name, number] = reader.get_watermark_offsets(place, TIMEOUT_S)[1]
+            return found
+        finally:
+            reader.close()
+
+    def committed(self, group: str) -> dict[tuple[str, int], int]:
+        """How far a group has committed, per partition."""
+        request = [ConsumerGroupTopicPartitions(group)]
+        (future,) = self._admin.list_consumer_group_offsets(request).values()
+        found = future.result(TIMEOUT_S).topic_partitions
+        return {(place.topic, place.partition): place.offset for place in found}
+
+    def count(self, topic: str) -> int:
+        """Committed records in the topic, read one by one: transactions' markers take offsets too.
+
+        Raises:
+            UnavailableError: nothing came for ``QUIET_S`` seconds and the end was not reached.
+        """
+        state = self.topics.describe([topic]).get(topic)
+        if state is None:
+            return 0
+        reader = self._reader()
+        try:
+            places = [TopicPartition(topic, number, 0) for number in range(state.partitions)]
+            reader.assign(places)
+            return _read_to_end(reader, places)
+        finally:
+            reader.close()
+
+    def _reader(self) -> Consumer:
+        return Consumer(
+            {
+                **self._settings,
+                "group.id": f"benchmark-reader-{uuid.uuid4().hex}",
+                "enable.auto.commit": False,
+                "enable.partition.eof": False,
+                "isolation.level": "read_committed",
+                "queued.max.messages.kbytes": 16_384,
+                "log_level": 0,
+            }
+        )
+
+
+def _read_to_end(reader: Consumer, places: Sequence[TopicPartition]) -> int:
+    ends = {place.partition: reader.get_watermark_offsets(place, TIMEOUT_S)[1] for place in places}
+    total = 0
+    while True:
+        messages = reader.consume(BATCH, timeout=QUIET_S if not total else 1.0)
+        total += sum(message.error() is None for message in messages)
+        positions = {place.partition: place.offset for place in reader.position(list(places))}
+        # A partition that never held anything has no position: -1001.
+        if all(positions[number] >= end or end == 0 for number, end in ends.items()):
+            return total
+        if not messages:
+            # The end may be markers only, past which the position moves late or not at all.
+            if all(end - positions[number] <= 1 or end == 0 for number, end in ends.items()):
+                return total
+            raise UnavailableError(f"{places[0].topic} could not be read to its end.")
