@@ -53,4 +53,4 @@ def write(path: Path, ports: Ports) -> dict[str, str]:
 
 def without_admin(variables: Mapping[str, str]) -> dict[str, str]:
     """What a server may know: not how to be MySQL's administrator."""
-    return {k: v for k, v in variables.items() if k != "CALLSHEET_MYSQL_ADMIN_PASSWORD"}
+    return {k: v for k, v in variables.items() if not k.startswith("CALLSHEET_MYSQL_ADMIN_")}

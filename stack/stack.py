@@ -12,6 +12,8 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
+import psutil
+
 from callsheet.errors import PreconditionError, UsageError
 from stack import environment
 from stack.advice import require_platform
@@ -157,6 +159,12 @@ class Stack:
     def resume(self, server: str) -> None:
         """Undo `pause`."""
         self._process(server).signal(signal.SIGCONT)
+
+    def processes(self, server: str) -> list[psutil.Process]:
+        """A server's process, then its children."""
+        record = self._process(server).record()
+        members = self._process(server).members()
+        return sorted(members, key=lambda each: record is not None and each.pid != record.pid)
 
     def log(self, server: str) -> Path:
         """Where a server's output goes."""

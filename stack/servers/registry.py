@@ -38,7 +38,10 @@ class Registry:
     def launch(self, site: Site) -> Launch:
         """The registry."""
         heap = site.settings.get("CALLSHEET_REGISTRY_HEAP", "384m")
-        database = f"jdbc:h2:file:{site.home / 'db' / 'registry'};NON_KEYWORDS=VALUE"
+        # Without WRITE_DELAY=0 a crash forgets the last half second, and the id of a forgotten schema
+        # would be given to another one, under which messages already written would be read.
+        file = site.home / "db" / "registry"
+        database = f"jdbc:h2:file:{file};NON_KEYWORDS=VALUE;WRITE_DELAY=0"
         argv = [
             str(site.java.java),
             f"-Xmx{heap}",

@@ -44,4 +44,4 @@ def test_the_contract_of_variables(tmp_path: Path) -> None:
 def test_servers_do_not_learn_the_administrators_password(tmp_path: Path) -> None:
     variables = environment.write(tmp_path / "env", Ports())
     left_out = variables.keys() - environment.without_admin(variables).keys()
-    assert left_out == {"CALLSHEET_MYSQL_ADMIN_PASSWORD"}
+    assert left_out == {"CALLSHEET_MYSQL_ADMIN_USER", "CALLSHEET_MYSQL_ADMIN_PASSWORD"}
