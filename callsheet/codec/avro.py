@@ -56,10 +56,8 @@ class AvroReader:
         names: dict[str, Any] = {}
         try:
             for reference in references:
-                fastavro.parse_schema(_without_logical_types(reference), named_schemas=names)
-            self._schema = fastavro.parse_schema(
-                _without_logical_types(schema), named_schemas=names
-            )
+                fastavro.parse_schema(without_logical_types(reference), named_schemas=names)
+            self._schema = fastavro.parse_schema(without_logical_types(schema), named_schemas=names)
         except (fastavro.schema.SchemaParseException, *_MISREAD) as fault:
             raise SchemaError(str(fault)) from fault
 
@@ -84,11 +82,17 @@ class AvroReader:
         return datum
 
 
-def _without_logical_types(node: Any) -> Any:
+def framed(identifier: int, body: bytes) -> bytes:
+    """A value as the registry's serializers write it: see :func:`schema_id`."""
+    return MAGIC + identifier.to_bytes(FRAME_BYTES - 1, "big") + body
+
+
+def without_logical_types(node: Any) -> Any:
+    """The schema such that values are read and written as they are on the wire."""
     if isinstance(node, Mapping):
-        return {k: _without_logical_types(v) for k, v in node.items() if k != "logicalType"}
+        return {k: without_logical_types(v) for k, v in node.items() if k != "logicalType"}
     if isinstance(node, list):
-        return [_without_logical_types(item) for item in node]
+        return [without_logical_types(item) for item in node]
     return node
 
 

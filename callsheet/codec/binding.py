@@ -58,7 +58,8 @@ class Shape:
 class Dialect(Protocol):
     """Avro or JSON."""
 
-    convert: Callable[[Field], Convert]
+    @property
+    def convert(self) -> Callable[[Field], Convert]: ...
 
     def signature(self, topic: str, value: bytes, key: bytes | None) -> Signature:
         """Under which schemas a record travels.

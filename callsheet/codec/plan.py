@@ -118,26 +118,41 @@ def debezium_plan(
     return json.dumps(plan), tuple(name for name in FRAME_SCHEMA if name not in given)
 
 
-def plain_plan(program: Sequence[Node], output: Sequence[str], value_id: int) -> str:
-    """A program without an envelope's rules: the fields of a record as they are."""
-    return json.dumps(
-        {
-            "format": avro_format(value_id, 0),
-            "value": _record(program, None),
-            "envelope": None,
-            "output": list(output),
-        }
-    )
+def normalized_plan(
+    tree: Mapping[str, Any], fields: Sequence[Field], output: Sequence[str], value_id: int
+) -> str:
+    """The program for Callsheet's own events (``normalized_schema.py``): fields as they are."""
+    cells = {
+        "uuid": ("uuid", "uuid", _TEXT),
+        "type": ("op", "op", _TEXT),
+        "id": ("id", "text", _TEXT),
+        "ts": ("ts_us", "integer", _WHOLE),
+    }
+    program: list[Node] = []
+    for name, node in fields_of(tree).items():
+        if name in cells:
+            column, cell, wires = cells[name]
+            program.append(_field(name, _cell(node, cell, wires), column))
+        elif name in {"before", "after"}:
+            program.append(_field(name, _row(fields, optional(node).null_branch)))
+        else:
+            inner = [_field(n, _plain_cell(n, t)) for n, t in fields_of(node).items()]
+            program.append(_field(name, _record(inner, None)))
+    plan = {
+        "format": avro_format(value_id, 0),
+        "value": _record(program, None),
+        "envelope": None,
+        "output": list(output),
+    }
+    return json.dumps(plan)
 
 
-def column_field(field: Field) -> Node:
-    """One column's part of a program."""
-    return _field(field.column.name, _column_node(field))
-
-
-def image_field(name: str, fields: Sequence[Field], null_branch: int | None) -> Node:
-    """A row image's part of a program: a struct of its columns."""
-    return _field(name, _row(fields, null_branch))
+def _plain_cell(name: str, node: Any) -> Node:
+    wire = optional(node).node["type"]
+    cells = {"string": "repeated_text", "int": "integer", "long": "integer", "boolean": "boolean"}
+    if name == "partition":
+        return _cell(node, "integer32", ("int",))
+    return _cell(node, cells[wire], (wire,))
 
 
 def _json_parts(layout: Layout) -> dict[str, Any]:
@@ -197,7 +212,7 @@ def _row(fields: Sequence[Field], null_branch: int | None) -> Node:
 
 
 def _columns(fields: Sequence[Field]) -> list[Node]:
-    return [column_field(field) for field in fields]
+    return [_field(field.column.name, _column_node(field)) for field in fields]
 
 
 def _column_node(field: Field) -> Node:

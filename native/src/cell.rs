@@ -31,9 +31,12 @@ pub fn values_for(cell: &Cell) -> Values {
         Cell::Decimal { precision, scale } => Values::Decimal { values: vec![], precision, scale },
         Cell::Float32 => Values::Float32(vec![]),
         Cell::Float64 => Values::Float64(vec![]),
-        Cell::DecimalText { .. } | Cell::Text | Cell::RepeatedText | Cell::Utc | Cell::Op => {
-            Values::Text(Views::default())
-        }
+        Cell::DecimalText { .. }
+        | Cell::Text
+        | Cell::RepeatedText
+        | Cell::Utc
+        | Cell::Uuid
+        | Cell::Op => Values::Text(Views::default()),
         Cell::Binary => Values::Binary(Views::default()),
         Cell::Date => Values::Date(vec![]),
         Cell::Datetime { .. } => Values::Datetime(vec![]),
@@ -126,6 +129,9 @@ pub fn push_text(cell: &Cell, column: &mut Column, value: &str) -> Result<(), Re
         (Cell::Utc, Values::Text(views)) if is_utc(value.as_bytes()) => {
             views.push(value.as_bytes())?;
         }
+        (Cell::Uuid, Values::Text(views)) if is_uuid(value.as_bytes()) => {
+            views.push(value.as_bytes())?;
+        }
         (Cell::Op, Values::Text(views)) if matches!(value, "c" | "r" | "u" | "d") => {
             views.push(value.as_bytes())?;
         }
@@ -204,4 +210,13 @@ fn is_utc(text: &[u8]) -> bool {
             }
             _ => false,
         }
+}
+
+/// 8-4-4-4-12 digits of lower-case hexadecimal.
+fn is_uuid(text: &[u8]) -> bool {
+    let fits = |(index, byte): (usize, &u8)| match index {
+        8 | 13 | 18 | 23 => *byte == b'-',
+        _ => matches!(byte, b'0'..=b'9' | b'a'..=b'f'),
+    };
+    text.len() == 36 && text.iter().enumerate().all(fits)
 }

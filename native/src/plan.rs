@@ -46,6 +46,8 @@ pub enum Cell {
     RepeatedText,
     /// ISO-8601 in UTC.
     Utc,
+    /// A UUID in its canonical form.
+    Uuid,
     Binary,
     Date,
     Datetime {
