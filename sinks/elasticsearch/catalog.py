@@ -62,10 +62,6 @@ class Catalog:
             self._ready[topic, schema.fingerprint] = alias
         return alias
 
-    def forget(self, topic: str) -> None:
-        """Look again before the next write."""
-        self._ready = {key: alias for key, alias in self._ready.items() if key[0] != topic}
-
     def _ensure(self, topic: str, schema: TableSchema, deadline: Deadline) -> str:
         alias = _alias(self._settings.index, topic, schema)
         remaining = max(_LEAST_TIMEOUT_S, deadline.remaining_s())

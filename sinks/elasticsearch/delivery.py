@@ -13,7 +13,13 @@ from typing import Final
 from structlog.typing import FilteringBoundLogger
 
 from callsheet.batch import Batch, Partition
-from callsheet.errors import CallsheetError, Reason, RetryableError, ThrottledError
+from callsheet.errors import (
+    CallsheetError,
+    ParkTableError,
+    Reason,
+    RetryableError,
+    ThrottledError,
+)
 from callsheet.ports import Clock
 from sinks.elasticsearch.lanes import Chunk, Lane, Lanes, Request, total_bytes
 from sinks.elasticsearch.ledger import Entry, Ledger
@@ -53,8 +59,26 @@ class Delivery:
     def held_bytes(self) -> int:
         return self.lanes.waiting_bytes + self._in_flight_bytes
 
+    def check(self, topic: str) -> None:
+        """Raise what stands in the way of another batch of this topic."""
+        if self.fatal is not None:
+            raise self.fatal
+        if topic in self.halted:
+            raise ParkTableError(
+                topic,
+                "index not writable",
+                self.halted[topic],
+                hint="rebuild the index, or give back the right to write it; restart the worker",
+            )
+
     def accept(self, batch: Batch, alias: str, rendered: Rendered) -> None:
-        """Never fails: the whole batch is ours from here on."""
+        """The whole batch is ours from here on.
+
+        Raises:
+            ParkTableError: the table was halted meanwhile. Accepted now, the batch would become
+                durable over the head of those that were dropped.
+        """
+        self.check(batch.topic)
         numbers, offsets = batch.frame["partition"].to_list(), batch.frame["offset"].to_list()
         last = dict(zip(numbers, offsets, strict=True))  # rows are in log order per partition
         entry = Entry(

@@ -10,7 +10,7 @@ from elastic_transport import ApiError, TransportError
 from elasticsearch import Elasticsearch
 
 from callsheet.batch import Batch, Partition
-from callsheet.errors import FatalError, ParkTableError, RetryableError
+from callsheet.errors import FatalError, RetryableError
 from callsheet.ports import Clock, Deadline
 from callsheet.sink import Progress
 from sinks.elasticsearch.client import RawBulk, translated
@@ -75,15 +75,7 @@ class Sender:
     def check(self, topic: str) -> None:
         """Raise what stands in the way of another batch of this topic."""
         with self._changed:
-            self._raise_fatal()
-            detail = self._delivery.halted.get(topic)
-        if detail is not None:
-            raise ParkTableError(
-                topic,
-                "index not writable",
-                detail,
-                hint="rebuild the index, or give back the right to write it; restart the worker",
-            )
+            self._delivery.check(topic)
 
     def make_room(self, size_bytes: int, deadline: Deadline) -> None:
         """Wait until ``size_bytes`` more fit into the bound; one batch alone always does.

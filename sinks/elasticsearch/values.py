@@ -85,10 +85,15 @@ def finite(value: float) -> float:
     return value
 
 
+_SMALLEST_NORMAL: Final = 2.0**-126
+"""Of a 32-bit float: below it digits get lost, and six are more than there are."""
+
+
 def short_float(value: float) -> float:
     """The shortest decimal that is this 32-bit float, so that 0.1 does not read 0.1000000015."""
     finite(value)
-    for digits in range(6, 9):
+    fewest = 6 if abs(value) >= _SMALLEST_NORMAL else 1
+    for digits in range(fewest, 9):
         short = float(f"{value:.{digits}g}")
         if struct.unpack("f", struct.pack("f", short))[0] == value:
             return short
