@@ -224,7 +224,6 @@ class Delivery:
     def forget(self, partitions: Collection[Partition], *, lost: bool) -> None:
         self.give_back(partitions)
         self._metrics.given_back.inc(self.ledger.forget(partitions))
-        self._metrics.forget_partitions(partitions)
         self._world.sink.revoked(partitions, lost=lost)
 
     def _park_rest(self, park: Park) -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from callsheet.batch import Decoded, Message, Offset, Partition
-from callsheet.errors import Reason
+if TYPE_CHECKING:  # it brings polars, and the parent process of the workers must stay small
+    from callsheet.batch import Decoded, Message, Offset, Partition
+    from callsheet.errors import Reason
 
 
 class Clock(Protocol):

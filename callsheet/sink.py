@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from pydantic import BaseModel
 
@@ -108,6 +108,15 @@ class Sink(Protocol):
         ...
 
     def close(self) -> None: ...
+
+
+@runtime_checkable
+class Previewing(Protocol):
+    """A sink that can show what it would write, for ``callsheet run --dry-run``. Optional."""
+
+    def preview(self, batch: Batch) -> Sequence[bytes]:
+        """One line of JSON per write, in log order; nothing is sent, nothing is remembered."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

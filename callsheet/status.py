@@ -11,7 +11,7 @@ def describe(delivery: Delivery, *, has_joined: bool, is_paused: bool) -> Worker
     outage = delivery.outage
     floors = delivery.ledger.floors()
     return WorkerStatus(
-        assigned=tuple(sorted(map(str, floors))),
+        assigned=tuple(sorted((p.topic, p.number) for p in floors)),
         has_joined=has_joined,
         committed={str(partition): offset for partition, offset in floors.items()},
         in_hand_events=delivery.ledger.events + delivery.held.events,

@@ -115,18 +115,19 @@ class KafkaGroups:
         that commits nothing still shows its true lag.
         """
         committed = self.committed(group_id)
-        ends = self.listed(partitions, _LATEST)
-        begins = self.listed(partitions, _EARLIEST)
+        ends = self._listed(partitions, _LATEST)
+        begins = self._listed(partitions, _EARLIEST)
         return [
             PartitionOffsets(p, committed.get(p), begins.get(p), ends.get(p)) for p in partitions
         ]
 
-    def listed(
+    def at_time(self, partitions: Collection[Partition], time_ms: int) -> dict[Partition, Offset]:
+        """Of the first record at or after a time, for those partitions that have one."""
+        return self._listed(partitions, OffsetSpec.for_timestamp(time_ms))
+
+    def _listed(
         self, partitions: Collection[Partition], spec: OffsetSpec
     ) -> dict[Partition, Offset]:
-        """Offsets by earliest, latest or timestamp, for those partitions that answer. A timestamp
-        behind the last record has none.
-        """
         if not partitions:
             return {}
         futures = self._admin.list_offsets(

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:  # it brings polars, and the parent process of the workers must stay small
-    from callsheet.ports import Clock
+from callsheet.ports import Clock
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +20,8 @@ class WorkerStatus:
 
     started_s: float = 0.0
     turned_s: float = 0.0
-    assigned: tuple[str, ...] = ()
+    assigned: tuple[tuple[str, int], ...] = ()
+    """Topic and number of each partition that it owns."""
     has_joined: bool = False
     """The group gave it an assignment, even an empty one."""
     committed: dict[str, int | None] = field(default_factory=dict)

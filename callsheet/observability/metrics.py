@@ -9,8 +9,6 @@ Labels are bounded: topics, reasons, kinds. Nothing is counted per event, only p
 
 from __future__ import annotations
 
-from collections.abc import Collection
-
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from callsheet.batch import Batch, Partition
@@ -94,9 +92,6 @@ class Metrics:
         self.superseded.inc(counts.superseded)
         self.stale.inc(counts.stale)
 
-    def forget_partitions(self, partitions: Collection[Partition]) -> None:
-        """Their series end: a gauge of somebody else's partition would freeze."""
-        for partition in partitions:
-            self.lag.remove_by_labels(
-                {"topic": partition.topic, "partition": str(partition.number)}
-            )
+    def forget_lag(self, partition: Partition) -> None:
+        """Its series ends: a gauge of somebody else's partition would freeze."""
+        self.lag.remove(partition.topic, str(partition.number))

@@ -1,0 +1,223 @@
+"""The composition root: from a pipeline file's settings to a worker with all its neighbours."""
+
+from __future__ import annotations
+
+import ssl
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from random import Random
+
+from prometheus_client import CollectorRegistry
+from structlog.typing import FilteringBoundLogger
+
+from callsheet import __version__
+from callsheet.backoff import Backoff, Outage
+from callsheet.batch import Partition
+from callsheet.codec.binding import AvroDialect, Dialect, JsonDialect
+from callsheet.codec.columnar import load_native
+from callsheet.codec.debezium import DebeziumDecoder
+from callsheet.codec.declared import load_declared
+from callsheet.codec.schema_registry import SchemaRegistry
+from callsheet.codec.topics import DecoderOptions
+from callsheet.config.loading import Pipeline
+from callsheet.config.models import PipelineSettings, RegistrySettings, SourceSettings
+from callsheet.delivery import Step, Surroundings
+from callsheet.errors import ConfigError
+from callsheet.fuse import Fuse, FuseRating
+from callsheet.kafka.admin import KafkaTopics
+from callsheet.kafka.consumer import GroupConsumer
+from callsheet.kafka.dead_letters import KafkaDeadLetters, dead_letter_topic
+from callsheet.kafka.groups import KafkaGroups
+from callsheet.kafka.settings import Connection, Membership
+from callsheet.limits import Limits
+from callsheet.observability.health import Pulse
+from callsheet.observability.lag import LagProbe
+from callsheet.observability.metrics import Metrics
+from callsheet.ports import Decoder, SystemClock
+from callsheet.sink import Sink, SinkContext
+from callsheet.worker import Worker
+
+
+@dataclass(frozen=True, slots=True)
+class Assembly:
+    """A worker, and what those who watch it read."""
+
+    worker: Worker
+    pulse: Pulse
+    registry: CollectorRegistry
+    lag: LagProbe
+
+
+def assemble(
+    pipeline: Pipeline,
+    number: int,
+    log: FilteringBoundLogger,
+    at: Callable[[Step], None] = lambda _: None,
+) -> Assembly:
+    """Worker ``number`` of a pipeline. Nothing is consumed before its ``run``.
+
+    Raises:
+        ConfigError: what the loading could not see: a certificate, a declared schema.
+    """
+    settings, clock = pipeline.settings, SystemClock()
+    connection = connection_of(settings)
+    metrics, pulse = Metrics(CollectorRegistry()), Pulse(clock)
+    backoff = Backoff(cap_s=settings.delivery.retry_cap_seconds)
+    world = Surroundings(
+        consumer=GroupConsumer(connection, _membership(settings, number), log),
+        decoder=decoder_of(pipeline),
+        sink=sink_of(pipeline, number),
+        letters=_dead_letters(settings, connection, log),
+        fuse=Fuse(_rating(settings)),
+        outage=Outage(clock, backoff, Random()),  # noqa: S311 - jitter, no secret
+        clock=clock,
+        metrics=metrics,
+        pulse=pulse,
+        log=log,
+        at=at,
+    )
+    worker = Worker(world, settings.source.subscription(), limits_of(settings), settings.truncate)
+
+    def assigned() -> list[Partition]:
+        return [Partition(topic, number) for topic, number in pulse.read().assigned]
+
+    lag = LagProbe(KafkaGroups(connection), settings.group_id, assigned, metrics, log)
+    return Assembly(worker, pulse, metrics.registry, lag)
+
+
+def ensure_dead_letter_topic(settings: PipelineSettings) -> None:
+    """Create it, or set an existing one to keep and take what the settings say.
+
+    Raises:
+        UnavailableError, PreconditionError: the brokers are away, or refuse.
+    """
+    letters = settings.dead_letters
+    wanted = dead_letter_topic(
+        settings.dead_letter_topic,
+        retention_hours=letters.retention_hours,
+        max_message_bytes=letters.max_message_bytes,
+        replication_factor=letters.replication_factor,
+    )
+    topics = KafkaTopics(connection_of(settings).common())
+    found = topics.describe([wanted.name]).get(wanted.name)
+    if found is None:
+        topics.create([wanted])
+        return
+    other = {k: v for k, v in wanted.config.items() if found.config.get(k) != v}
+    if other:
+        topics.alter(wanted.name, other)
+
+
+def connection_of(settings: PipelineSettings) -> Connection:
+    properties = {k: v.get_secret_value() for k, v in settings.kafka.properties.items()}
+    return Connection(settings.kafka.bootstrap_servers, properties)
+
+
+def _membership(settings: PipelineSettings, number: int) -> Membership:
+    instance, delivery = settings.kafka.instance_id, settings.delivery
+    return Membership(
+        settings.group_id,
+        f"{instance}-{number}" if instance else None,
+        max_poll_interval_s=delivery.max_poll_interval_seconds,
+        session_timeout_s=delivery.session_timeout_seconds,
+        prefetch_bytes=delivery.prefetch_bytes,
+        poll_bytes=delivery.in_hand_bytes // 2,
+    )
+
+
+def limits_of(settings: PipelineSettings) -> Limits:
+    delivery = settings.delivery
+    return Limits(
+        poll_events=delivery.poll_events,
+        in_hand_events=delivery.in_hand_events,
+        in_hand_bytes=delivery.in_hand_bytes,
+        write_budget_s=delivery.write_budget_seconds,
+        revoke_budget_s=delivery.revoke_budget_seconds,
+        stop_budget_s=delivery.stop_budget_seconds,
+        letters_budget_s=settings.dead_letters.budget_seconds,
+        commit_interval_s=delivery.commit_interval_seconds,
+        pause_after_s=delivery.pause_after_seconds,
+    )
+
+
+def sink_of(pipeline: Pipeline, number: int) -> Sink:
+    context = SinkContext(
+        pipeline.name,
+        SystemClock(),
+        {"pipeline": pipeline.name, "worker": str(number)},
+        str(pipeline.config_dir),
+    )
+    return pipeline.plugin.build(pipeline.sink, context)
+
+
+def _dead_letters(
+    settings: PipelineSettings, connection: Connection, log: FilteringBoundLogger
+) -> KafkaDeadLetters:
+    return KafkaDeadLetters(
+        connection,
+        settings.dead_letter_topic,
+        pipeline=settings.name,
+        version=__version__,
+        max_message_bytes=settings.dead_letters.max_message_bytes,
+        budget_s=settings.dead_letters.budget_seconds,
+        log=log,
+    )
+
+
+def _rating(settings: PipelineSettings) -> FuseRating:
+    fuse = settings.dead_letters.fuse
+    return FuseRating(fuse.run_events, fuse.ratio, fuse.window_events, fuse.minimum_letters)
+
+
+def decoder_of(pipeline: Pipeline) -> Decoder:
+    source = pipeline.settings.source
+    options = DecoderOptions(
+        topic_prefix=source.topic_prefix,
+        heartbeat_tables=source.heartbeat_tables,
+        boolean_columns=_booleans(source),
+    )
+    dialect = _dialect(pipeline)
+    return DebeziumDecoder(dialect, native=load_native(), epochs=source.epochs, options=options)
+
+
+def _booleans(source: SourceSettings) -> Mapping[str, list[str]]:
+    tables: defaultdict[str, list[str]] = defaultdict(list)
+    for column in source.boolean_columns:
+        table, _, name = column.rpartition(".")
+        tables[table].append(name)
+    return tables
+
+
+def _dialect(pipeline: Pipeline) -> Dialect:
+    source = pipeline.settings.source
+    if source.registry is not None and source.format == "avro":
+        return AvroDialect(_registry(source.registry))
+    return JsonDialect(load_declared(pipeline.config_dir / source.schemas_dir))
+
+
+def _registry(settings: RegistrySettings) -> SchemaRegistry:
+    user, password, token = settings.username, settings.password, settings.bearer_token
+    return SchemaRegistry(
+        settings.url,
+        basic=(user, password.get_secret_value()) if user and password else None,
+        bearer_token=token.get_secret_value() if token else None,
+        verify=_tls(settings),
+    )
+
+
+def _tls(settings: RegistrySettings) -> ssl.SSLContext | bool:
+    if settings.ca_file is None and settings.certificate_file is None:
+        return True
+    try:
+        context = ssl.create_default_context(
+            cafile=str(settings.ca_file) if settings.ca_file else None
+        )
+        if settings.certificate_file is not None:
+            context.load_cert_chain(settings.certificate_file, settings.key_file)
+    except OSError as error:  # ssl.SSLError is one
+        raise ConfigError(
+            f"the schema registry's certificates cannot be read: {error.strerror or error}",
+            hint="look at source.registry in the pipeline file",
+        ) from error
+    return context
