@@ -19,10 +19,14 @@ from callsheet import __version__
 from callsheet.cli import console
 from callsheet.errors import CallsheetError
 
-_GROUPS = ("stack", "migrate")
+_GROUPS = ("stack", "migrate", "connectors", "offsets")
 """Modules that have an ``app`` of several subcommands."""
 
 _COMMANDS = (
+    ("demo", "demo"),
+    ("doctor", "doctor"),
+    ("run", "run"),
+    ("status", "status"),
     ("load", "simulate"),
     ("simulate", "simulate"),
 )

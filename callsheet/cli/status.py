@@ -1,0 +1,187 @@
+"""``callsheet status``: connectors, workers, lag; what runs, what does not, and why."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from callsheet.cli import console
+from callsheet.errors import CallsheetError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from callsheet.config.models import PipelineSettings
+    from callsheet.runtime import RunRecord, WorkerState
+
+_STYLES = {"delivering": "green", "in trouble": "bold red", "not running": "yellow"}
+
+
+@dataclass(frozen=True, slots=True)
+class PipelineView:
+    """One pipeline file, and what runs of it. ``lag`` is in records; None where unknown."""
+
+    pipeline: str
+    file: str
+    state: str
+    detail: str
+    lag: int | None = None
+    http: str = ""
+    workers: list[dict[str, Any]] = field(default_factory=list)
+    parked: list[dict[str, Any]] = field(default_factory=list)
+
+
+def status(
+    pipelines: Annotated[Path, typer.Option(help="Folder of pipeline files to report on.")] = Path(
+        "cdc-config/pipelines"
+    ),
+    as_json: console.Json = False,
+) -> None:
+    """Say what runs, what does not, and why: connectors, workers, lag.
+
+    Exit code 1 when a connector or a running worker is in trouble. A pipeline that nobody
+    started is no trouble.
+
+    Example: [bold]callsheet status --json[/]
+    """
+    connectors, fault = _connectors()
+    views = _pipelines(pipelines)
+    data = {
+        "connectors": connectors,
+        "connect_error": fault,
+        "pipelines": [asdict(view) for view in views],
+    }
+    console.emit(as_json, data, lambda out: _render(out, connectors, fault, views))
+    is_bad = bool(fault) or any(row["state"] == "FAILED" or row["cause"] for row in connectors)
+    if is_bad or any(view.state == "in trouble" for view in views):
+        raise typer.Exit(1)
+
+
+def _connectors() -> tuple[list[dict[str, Any]], str]:
+    from callsheet.cli.connectors_view import status_row
+    from connectors.client import ConnectClient
+
+    url = os.environ.get("CALLSHEET_CONNECT_URL", "")
+    if not url:
+        return [], "CALLSHEET_CONNECT_URL is not set; `callsheet stack up` sets it"
+    try:
+        with ConnectClient(url, deadline_s=5.0) as connect:
+            return [status_row(connect, found) for found in connect.connectors()], ""
+    except CallsheetError as error:
+        return [], error.message
+
+
+def _pipelines(folder: Path) -> list[PipelineView]:
+    """Every pipeline file here, and every pipeline that runs from elsewhere."""
+    from callsheet.runtime import running_workers, states_of
+
+    running = {
+        record.pipeline: (record, states)
+        for record, states in states_of(running_workers(os.environ))
+    }
+    views = [_view(file, running) for file in sorted(folder.glob("*.yaml"))]
+    elsewhere = (
+        _running_view(record, states, _lag_of(Path(record.file)))
+        for record, states in running.values()
+    )
+    return [*views, *elsewhere]
+
+
+def _view(
+    file: Path, running: dict[str, tuple[RunRecord, list[WorkerState] | None]]
+) -> PipelineView:
+    settings, fault = _settings(file)
+    if settings is None:
+        return PipelineView(file.stem, str(file), "in trouble", fault)
+    lag = _lag(settings)
+    found = running.pop(settings.name, None)
+    if found is None:
+        detail = f"callsheet run {file}"
+        return PipelineView(settings.name, str(file), "not running", detail, lag)
+    return _running_view(*found, lag)
+
+
+def _running_view(
+    record: RunRecord, states: list[WorkerState] | None, lag: int | None
+) -> PipelineView:
+    if states is None:
+        detail = f"process {record.pid} does not answer at {record.http}"
+        return PipelineView(record.pipeline, record.file, "in trouble", detail, lag, record.http)
+    bad = [state for state in states if not (state.is_live and state.is_ready)]
+    parked = {table.topic: asdict(table) for s in states if s.status for table in s.status.parked}
+    return PipelineView(
+        pipeline=record.pipeline,
+        file=record.file,
+        state="in trouble" if bad or parked else "delivering",
+        detail="; ".join(dict.fromkeys(s.last_error or s.detail for s in bad or states)),
+        lag=lag,
+        http=record.http,
+        workers=[_worker(state) for state in states],
+        parked=list(parked.values()),
+    )
+
+
+def _worker(state: WorkerState) -> dict[str, Any]:
+    shown = {name: getattr(state, name) for name in ("worker", "pid", "detail", "restarts")}
+    return {**shown, "live": state.is_live, "ready": state.is_ready, "error": state.last_error}
+
+
+def _settings(file: Path) -> tuple[PipelineSettings | None, str]:
+    from callsheet.config.loading import load_core, read
+
+    try:
+        return load_core(read(file), file, os.environ), ""
+    except CallsheetError as error:
+        return None, f"{error.message}; `callsheet validate {file}` says what"
+
+
+def _lag_of(file: Path) -> int | None:
+    settings, _ = _settings(file)
+    return _lag(settings) if settings else None
+
+
+def _lag(settings: PipelineSettings) -> int | None:
+    """Records between the group's offsets and the logs' ends; None where either is unknown."""
+    from callsheet.app import connection_of
+    from callsheet.kafka.groups import KafkaGroups
+
+    try:
+        groups = KafkaGroups(connection_of(settings), timeout_s=5.0)
+        partitions = groups.partitions(settings.source.subscription())
+        found = groups.offsets(settings.group_id, partitions)
+    except CallsheetError:
+        return None
+    lags = [each.lag for each in found if each.lag is not None]
+    return sum(lags) if found and len(lags) == len(found) else None
+
+
+def _render(
+    out: Console, connectors: list[dict[str, Any]], fault: str, views: list[PipelineView]
+) -> None:
+    from callsheet.cli.connectors_view import render_status
+
+    if fault:
+        out.print(Text(fault, "red"))
+    else:
+        render_status(out, connectors)
+    out.print()
+    table = Table("pipeline", "state", "lag", "why", box=None, pad_edge=False)
+    table.columns[2].justify = "right"
+    for view in views:
+        lag = "unknown" if view.lag is None else f"{view.lag:,}"
+        state = Text(view.state, _STYLES[view.state])
+        table.add_row(view.pipeline, state, lag, Text(view.detail))
+        for parked in view.parked:
+            table.add_row("", Text("parked", "red"), "", Text(_parked(parked)))
+    out.print(table)
+
+
+def _parked(table: Mapping[str, Any]) -> str:
+    return f"{table['topic']}: {table['reason']}: {table['detail']}"
