@@ -3,7 +3,6 @@
 # where a Rust toolchain is. Called by the Makefile; safe to run again.
 set -euo pipefail
 
-PYTHON=${PYTHON:-python3}
 VENV=${VENV:-.venv}
 if [[ $(id -u) == 0 ]]; then default_cache=/var/cache/callsheet; else default_cache=${XDG_CACHE_HOME:-$HOME/.cache}/callsheet; fi
 CACHE=${CALLSHEET_CACHE_DIR:-$default_cache}
@@ -11,9 +10,15 @@ CACHE=${CALLSHEET_CACHE_DIR:-$default_cache}
 say() { printf '\033[2m%s\033[0m\n' "$*" >&2; }
 fail() { printf 'error: %s\nhint: %s\n' "$1" "$2" >&2; exit 75; }
 
-command -v "$PYTHON" >/dev/null || fail "no Python found" "install Python 3.11 or newer, or set PYTHON=/path/to/python3"
-"$PYTHON" -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
-  || fail "$("$PYTHON" --version) is too old" "install Python 3.11 or newer, or set PYTHON=/path/to/python3"
+# A name on PATH may be a shim that runs nothing, so each candidate is asked.
+is_good() { "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; }
+if [[ -z ${PYTHON:-} ]]; then
+  for candidate in python3 python3.13 python3.12 python3.11 python3.14; do
+    if is_good "$candidate"; then PYTHON=$candidate; break; fi
+  done
+fi
+[[ -n ${PYTHON:-} ]] && is_good "$PYTHON" \
+  || fail "no Python 3.11 or newer was found" "install one, or set PYTHON=/path/to/python3"
 
 if [[ ! -x $VENV/bin/python ]]; then
   say "creating $VENV with $("$PYTHON" --version)"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -84,11 +85,46 @@ class Jars:
         libs = folder / "libs"
         libs.mkdir()
         for artifact, path in tools.maven.fetch(self.locked.maven, self.name, progress).items():
-            (libs / artifact.file_name).write_bytes(path.read_bytes())
+            shutil.copyfile(path, libs / artifact.file_name)
         return {"version": self.locked.version}
 
     def forget(self, tools: Tools) -> None:
         """Drop the jars' first copies."""
+        tools.maven.forget(self.locked.maven)
+
+
+@dataclass(frozen=True, slots=True)
+class Hive:
+    """HiveServer2's class path in two folders, since one jar must come last, and its scripts."""
+
+    name: str
+    locked: Locked
+    last: str = "reload4j"
+
+    @property
+    def digest(self) -> str:
+        """Of every file."""
+        return self.locked.digest
+
+    @property
+    def download_bytes(self) -> int:
+        """All files."""
+        return self.locked.size_bytes
+
+    def build(self, folder: Path, tools: Tools, progress: Progress) -> Mapping[str, object]:
+        """Copy the jars, unpack the metastore's scripts."""
+        for name in ("libs", "libs-last"):
+            (folder / name).mkdir()
+        for artifact, path in tools.maven.fetch(self.locked.maven, self.name, progress).items():
+            if artifact.parts[2] == "tar.gz":
+                unpack_tar(path, folder)
+                continue
+            libs = folder / ("libs-last" if artifact.parts[1] == self.last else "libs")
+            shutil.copyfile(path, libs / artifact.file_name)
+        return {"version": self.locked.version}
+
+    def forget(self, tools: Tools) -> None:
+        """Drop the first copies."""
         tools.maven.forget(self.locked.maven)
 
 
@@ -244,5 +280,6 @@ def components(locks: Mapping[str, Locked]) -> dict[str, Component]:
         AvroConverter("avro-converter", locks["avro-converter"]),
         Tarball("registry", locks["registry"]),
         Elasticsearch("elasticsearch", locks["elasticsearch"]),
+        Hive("hive", locks["hive"]),
     ]
     return {each.name: each for each in every}

@@ -38,8 +38,8 @@ class Registry:
     def launch(self, site: Site) -> Launch:
         """The registry."""
         heap = site.settings.get("CALLSHEET_REGISTRY_HEAP", "384m")
-        # Without WRITE_DELAY=0 a crash forgets the last half second, and the id of a forgotten schema
-        # would be given to another one, under which messages already written would be read.
+        # Without WRITE_DELAY=0 a crash forgets the last half second. The id of a forgotten schema
+        # is given to the next one, and messages already written would be read with that.
         file = site.home / "db" / "registry"
         database = f"jdbc:h2:file:{file};NON_KEYWORDS=VALUE;WRITE_DELAY=0"
         argv = [
