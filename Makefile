@@ -2,7 +2,6 @@
 SHELL       := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-PYTHON ?= $(firstword $(foreach p,python3.13 python3.12 python3.11 python3,$(shell command -v $(p) 2>/dev/null)))
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
@@ -16,7 +15,7 @@ help: ## list the commands
 setup: $(VENV)/.ready ## virtual environment, locked dependencies, the native decoder where cargo is
 
 $(VENV)/.ready: requirements-dev.lock pyproject.toml $(shell find native -type f -not -path '*/target/*' 2>/dev/null)
-	@PYTHON="$(PYTHON)" VENV="$(VENV)" bash stack/bootstrap.sh
+	@VENV="$(VENV)" bash stack/bootstrap.sh
 	@touch $@
 
 demo: setup ## from nothing to a running pipeline on real films, with progress
