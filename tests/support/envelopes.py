@@ -9,11 +9,23 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import fastavro
+import pytest
 
+from callsheet.codec.columnar import load_native
 from callsheet.codec.schema_registry import RegisteredSchema
-from callsheet.errors import PoisonRecordError, Reason
+from callsheet.errors import PoisonRecordError, Reason, RetryableError
 
 ENVELOPE_TIME_MS = 1795385766047
+
+NATIVES = [
+    pytest.param(None, id="rows"),
+    pytest.param(
+        load_native(),
+        id="columns",
+        marks=pytest.mark.skipif(load_native() is None, reason="callsheet_native is not installed"),
+    ),
+]
+"""Both paths of a decoder, as its ``native`` argument."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +67,11 @@ class FakeRegistry:
 
     known: dict[int, Any] = field(default_factory=dict)
     asked: list[int] = field(default_factory=list)
+    is_away: bool = False
 
     def schema(self, identifier: int) -> RegisteredSchema:
+        if self.is_away:
+            raise RetryableError("the registry is away")
         self.asked.append(identifier)
         if identifier not in self.known:
             raise PoisonRecordError(Reason.UNKNOWN_SCHEMA, f"schema id {identifier}")
