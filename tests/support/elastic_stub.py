@@ -148,6 +148,8 @@ class ElasticStub:
                 return self._put_mapping(index, json.loads(body))
             case ["PUT", index, "_settings"]:
                 return self._put_settings(index, json.loads(body))
+            case ["POST", name, "_search"]:
+                return self._get(name)
             case [_, _, "_refresh"]:
                 return Reply(200, {})
             case _:

@@ -124,7 +124,7 @@ def parsed(line: bytes) -> tuple[Any, list[tuple[str, Any]]]:
     return json.loads(action), sorted(pairs)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.lists(rows(), min_size=1, max_size=6))
 def test_both_renderers_agree(changes: list[Row]) -> None:
     batch = a_batch(changes, SCHEMA)

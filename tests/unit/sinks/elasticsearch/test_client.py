@@ -1,0 +1,101 @@
+"""What a failed request means."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from email.utils import format_datetime
+from typing import Any
+
+import pytest
+from elastic_transport import (
+    ApiError,
+    ApiResponseMeta,
+    ConnectionTimeout,
+    HttpHeaders,
+    NodeConfig,
+    SerializationError,
+    TlsError,
+)
+from elastic_transport import (
+    ConnectionError as UnreachableError,
+)
+
+from callsheet.errors import CallsheetError, FatalError, RetryableError, ThrottledError
+from callsheet.ports import SystemClock
+from sinks.elasticsearch.client import RawBulk, retry_after_s, translated
+
+NODE = NodeConfig("http", "localhost", 9200)
+
+
+def api_error(status: int, body: Any = None, **headers: str) -> ApiError:
+    meta = ApiResponseMeta(status, "1.1", HttpHeaders(headers), 0.1, NODE)
+    return ApiError("failed", meta, body)
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (api_error(400), FatalError),
+        (api_error(401), FatalError),
+        (api_error(403), FatalError),
+        (api_error(429), RetryableError),
+        (api_error(500), RetryableError),
+        (api_error(503), RetryableError),
+        (UnreachableError("refused"), RetryableError),
+        (ConnectionTimeout("late"), RetryableError),
+        (SerializationError("not JSON"), RetryableError),
+        (TlsError("self-signed certificate"), FatalError),
+    ],
+)
+def test_an_error_is_retryable_or_fatal(error: Any, kind: type[CallsheetError]) -> None:
+    assert type(translated(error, SystemClock())) is kind
+
+
+def test_a_throttle_says_for_how_long() -> None:
+    found = translated(api_error(429, **{"retry-after": "7"}), SystemClock())
+    assert isinstance(found, ThrottledError)
+    assert found.retry_after_s == 7
+
+
+def test_the_reason_is_the_servers() -> None:
+    body = {"error": {"type": "t", "reason": "disk\n full"}}
+    assert "t: disk full" in translated(api_error(503, body), SystemClock()).message
+
+
+def test_a_certificate_that_is_not_trusted_says_what_to_set() -> None:
+    assert "ca_file" in translated(TlsError("self-signed"), SystemClock()).hint
+
+
+class Noon:
+    def time(self) -> float:
+        return datetime(2026, 1, 1, 12, tzinfo=UTC).timestamp()
+
+    def monotonic(self) -> float:
+        return 0.0
+
+    def sleep(self, seconds: float) -> None:
+        raise AssertionError
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [
+        (None, None),
+        ("", None),
+        ("2.5", 2.5),
+        ("-1", 0.0),
+        ("99999", 300.0),
+        ("soon", None),
+        (format_datetime(datetime(2026, 1, 1, 12, 0, 9, tzinfo=UTC), usegmt=True), 9.0),
+        (format_datetime(datetime(2026, 1, 1, 11, tzinfo=UTC), usegmt=True), 0.0),
+    ],
+)
+def test_retry_after_is_a_number_or_a_date(header: str | None, seconds: float | None) -> None:
+    assert retry_after_s(header, Noon()) == seconds
+
+
+def test_a_bulk_body_passes_untouched() -> None:
+    body = b"{}\n{}\n"
+    assert RawBulk().dumps(body) is body
+    with pytest.raises(TypeError):
+        RawBulk().dumps(["{}"])
