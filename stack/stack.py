@@ -103,6 +103,8 @@ class Stack:
         progress = progress or Silence()
         chosen = self._chosen(names)
         self._require_java(chosen, install=install)
+        if install and self._machine.account and shutil.which("mvn") is None:
+            self._machine.advice.install(["maven"])
         self.fetch(names, progress)
         with disk_errors_named(self.home):
             self._make_home()

@@ -290,3 +290,13 @@ def test_an_up_that_is_interrupted_is_continued_by_the_next(second: Stack) -> No
         "mysql",
         "kafka",
     }
+
+
+@pytest.mark.slow
+def test_hive_starts_when_asked_for(second: Stack) -> None:
+    assert "hive" not in states(second)
+    try:
+        second.up(["hive"], ports=Ports.free())
+    except PreconditionError as error:
+        pytest.skip(error.message)  # it needs a Java that nothing else does
+    assert states(second)["hive"] is State.RUNNING
