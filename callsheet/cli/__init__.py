@@ -25,7 +25,9 @@ _GROUPS = ("stack", "migrate", "connectors", "offsets")
 _COMMANDS = (
     ("demo", "demo"),
     ("doctor", "doctor"),
+    ("validate", "validate"),
     ("run", "run"),
+    ("search", "search"),
     ("status", "status"),
     ("load", "simulate"),
     ("simulate", "simulate"),

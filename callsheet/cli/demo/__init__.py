@@ -19,7 +19,7 @@ _TITLE_ID = 1090  # any film will do; this one has a launch date and a budget
 _NEXT = """
 Everything is still running. What to try next:
 
-  callsheet search "stranger" --kind film --budget-over 50e6
+  callsheet search "pirates" --kind film --budget-over 100e6
   callsheet simulate --rate 200 --seconds 30      a studio at work: dates move, budgets are revised
   callsheet status                                connectors, worker, lag
   callsheet run --dry-run {pipeline}
@@ -102,4 +102,4 @@ def _prove(out: Console) -> None:
         steps.announce(out, 8, "A launch date moves")
         show_hops(out, move_launch_date(engine, index, _TITLE_ID))
     steps.announce(out, 9, "And a search")
-    out.print("search")
+    steps.run("search", "pirates", "--limit", "3")
