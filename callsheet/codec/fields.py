@@ -66,6 +66,16 @@ class Field:
     node: Mapping[str, Any]
 
     @property
+    def escaped_members(self) -> Mapping[str, str]:
+        r"""ENUM members by what Debezium may write for them. A member with a comma comes as it is
+        from a snapshot, but from the binlog as in the list of members: ``y\,z`` for ``y,z``.
+        """
+        if self.column.kind is not Kind.ENUM:
+            return {}
+        members = {m.replace(",", "\\,"): m for m in self.column.allowed if "," in m}
+        return {text: m for text, m in members.items() if text not in self.column.allowed}
+
+    @property
     def is_wide_decimal(self) -> bool:
         """Beyond what Decimal128 holds: exact text instead."""
         return (

@@ -252,6 +252,8 @@ def _cell_of(field: Field) -> Any:
             return "boolean" if field.wire == "boolean" else "declared_boolean"
         case Kind.FLOAT:
             return "float32" if field.wire == "float" else "float64"
+        case Kind.ENUM if field.escaped_members:
+            return {"replaced_text": list(field.escaped_members.items())}
         case Kind.TIME | Kind.DATETIME:
             multiply, divide = _SCALES[field.unit]
             return {column.kind.value: {"multiply": multiply, "divide": divide}}

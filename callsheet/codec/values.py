@@ -96,6 +96,8 @@ def _canonical(field: Field) -> Convert:  # noqa: C901, PLR0911, PLR0912 - one l
             return _geometry
         case Kind.VECTOR:
             return lambda raw: [_float32(item) for item in _expect(raw, list)]
+        case Kind.ENUM if field.escaped_members:
+            return _member(field.escaped_members)
         case Kind.STRING | Kind.ENUM | Kind.SET | Kind.JSON:
             return lambda raw: _expect(raw, str)
 
@@ -170,6 +172,14 @@ def _utc_text(raw: Any) -> str:
     if _UTC_TEXT.fullmatch(value) is None:
         raise mismatch("a TIMESTAMP that is not ISO-8601 in UTC")
     return value
+
+
+def _member(escaped: Mapping[str, str]) -> Convert:
+    def convert(raw: Any) -> str:
+        text = _expect(raw, str)
+        return escaped.get(text, text)
+
+    return convert
 
 
 def _geometry(raw: Any) -> dict[str, Any]:

@@ -34,6 +34,7 @@ pub fn values_for(cell: &Cell) -> Values {
         Cell::DecimalText { .. }
         | Cell::Text
         | Cell::RepeatedText
+        | Cell::ReplacedText(_)
         | Cell::Utc
         | Cell::Uuid
         | Cell::Op => Values::Text(Views::default()),
@@ -126,6 +127,10 @@ pub fn push_text(cell: &Cell, column: &mut Column, value: &str) -> Result<(), Re
     match (cell, &mut column.values) {
         (Cell::Text, Values::Text(views)) => views.push(value.as_bytes())?,
         (Cell::RepeatedText, Values::Text(views)) => views.push_repeated(value.as_bytes())?,
+        (Cell::ReplacedText(known), Values::Text(views)) => {
+            let found = known.iter().find(|(from, _)| from == value);
+            views.push(found.map_or(value, |(_, to)| to).as_bytes())?;
+        }
         (Cell::Utc, Values::Text(views)) if is_utc(value.as_bytes()) => {
             views.push(value.as_bytes())?;
         }

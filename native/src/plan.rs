@@ -44,6 +44,8 @@ pub enum Cell {
     Text,
     /// Text that often repeats from row to row.
     RepeatedText,
+    /// Text of which some is written in another way: (as it comes, as it is kept).
+    ReplacedText(Vec<(String, String)>),
     /// ISO-8601 in UTC.
     Utc,
     /// A UUID in its canonical form.
