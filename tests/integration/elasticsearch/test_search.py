@@ -20,13 +20,7 @@ from tests.support.batches import a_batch
 from tests.support.elastic import a_sink
 from tests.support.titles import FILMS, titles_schema
 
-CONFIG = Path(__file__).parents[2] / "cdc-config"
-
-
-@pytest.fixture(scope="module")
-def client(stack_env: dict[str, str]) -> Iterator[Elasticsearch]:
-    with Elasticsearch(stack_env["CALLSHEET_ELASTICSEARCH_URL"]) as client:
-        yield client
+CONFIG = Path(__file__).parents[3] / "cdc-config"
 
 
 @pytest.fixture(scope="module")
