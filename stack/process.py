@@ -19,6 +19,7 @@ from stack.places import write_atomically
 MARK = "CALLSHEET_STACK_SERVER"
 _POLL_S = 0.05
 _KILL_WAIT_S = 10.0
+_PAUSE_WAIT_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,11 +125,14 @@ class ServerProcess:
 
     def is_paused(self) -> bool:
         """Has any member been stopped by a signal?"""
-        for each in self.members():
-            with suppress(psutil.Error):
-                if each.status() == psutil.STATUS_STOPPED:
-                    return True
-        return False
+        return any(map(_is_stopped, self.members()))
+
+    def pause(self) -> None:
+        """SIGSTOP to all members; returns once every one of them stands still."""
+        self.signal(signal.SIGSTOP)
+        end = self._clock.monotonic() + _PAUSE_WAIT_S
+        while not all(map(_is_stopped, self.members())) and self._clock.monotonic() < end:
+            self._clock.sleep(_POLL_S)
 
     def signal(self, number: signal.Signals) -> int:
         """Send a signal to all members. Returns to how many."""
@@ -187,6 +191,13 @@ def _send(number: signal.Signals, processes: Sequence[psutil.Process]) -> int:
         with suppress(psutil.NoSuchProcess):
             each.send_signal(number)
     return len(processes)
+
+
+def _is_stopped(process: psutil.Process) -> bool:
+    try:
+        return process.status() == psutil.STATUS_STOPPED
+    except psutil.Error:
+        return False
 
 
 def is_running(process: psutil.Process) -> bool:

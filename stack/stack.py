@@ -156,7 +156,7 @@ class Stack:
 
     def pause(self, server: str) -> None:
         """Freeze a server and its children: it keeps its connections and answers nothing."""
-        self._process(server).signal(signal.SIGSTOP)
+        self._process(server).pause()
 
     def resume(self, server: str) -> None:
         """Undo `pause`."""

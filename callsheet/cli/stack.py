@@ -6,25 +6,17 @@ import os
 import sys
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TransferSpeedColumn,
-)
 from rich.table import Table
 
 from callsheet.cli import console
+from callsheet.cli.downloads import progress_shown
 from callsheet.errors import UsageError
 
 if TYPE_CHECKING:
@@ -77,7 +69,7 @@ def up(
     Example: [bold]callsheet stack up --with hive[/]
     """
     target = _stack(stack)
-    with _progress() as progress:
+    with progress_shown() as progress:
         try:
             target.up(
                 _wanted(servers, also),
@@ -100,7 +92,7 @@ def down(
 
     Example: [bold]callsheet stack down[/]
     """
-    with _progress() as progress:
+    with progress_shown() as progress:
         _stack(stack).down(progress, purge=purge)
 
 
@@ -122,7 +114,7 @@ def destroy(
                 hint="Add --yes.",
             )
         typer.confirm(f"Remove {target.home} and all data in it?", abort=True, err=True)
-    with _progress() as progress:
+    with progress_shown() as progress:
         target.down(progress, purge=True)
 
 
@@ -134,7 +126,7 @@ def restart(
 
     Example: [bold]callsheet stack restart connect[/]
     """
-    with _progress() as progress:
+    with progress_shown() as progress:
         _stack(stack).restart(server, progress)
 
 
@@ -146,7 +138,7 @@ def fetch(servers: Servers = None, stack: Name = "dev", also: Also = None) -> No
 
     Example: [bold]callsheet stack fetch[/]
     """
-    with _progress() as progress:
+    with progress_shown() as progress:
         _stack(stack).fetch(_wanted(servers, also), progress)
 
 
@@ -276,54 +268,3 @@ def _follow(path: Path, file: TextIO) -> None:
             with path.open(encoding="utf-8", errors="replace") as new:
                 return _follow(path, new)
         time.sleep(_FOLLOW_S)
-
-
-class _Bars:
-    """Progress for a terminal: a bar for each download, and lines above them."""
-
-    def __init__(self, bars: Progress) -> None:
-        self._bars = bars
-        self._tasks: dict[str, TaskID] = {}
-
-    def say(self, message: str) -> None:
-        self._bars.console.print(message, markup=False)
-
-    def advance(self, task: str, done_bytes: int, total_bytes: int) -> None:
-        if task not in self._tasks:
-            self._tasks[task] = self._bars.add_task(task)
-        self._bars.update(self._tasks[task], completed=done_bytes, total=total_bytes)
-
-    def finish(self, task: str) -> None:
-        if (known := self._tasks.pop(task, None)) is not None:
-            self._bars.remove_task(known)
-
-
-class _Lines:
-    """Progress for a log file: lines, at most one for each tenth of a download."""
-
-    def __init__(self) -> None:
-        self._tenths: dict[str, int] = {}
-
-    def say(self, message: str) -> None:
-        sys.stderr.write(f"{message}\n")
-
-    def advance(self, task: str, done_bytes: int, total_bytes: int) -> None:
-        tenth = done_bytes * 10 // max(total_bytes, 1)
-        if tenth > self._tenths.get(task, 0):
-            self._tenths[task] = tenth
-            self.say(f"{task}: {done_bytes >> 20} of {total_bytes >> 20} MiB")
-
-    def finish(self, task: str) -> None:
-        self._tenths.pop(task, None)
-
-
-@contextmanager
-def _progress() -> Iterator[_Bars | _Lines]:
-    if not sys.stderr.isatty():
-        yield _Lines()
-        return
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
-    with Progress(
-        *columns, TransferSpeedColumn(), console=console.stderr(), transient=True
-    ) as bars:
-        yield _Bars(bars)

@@ -223,7 +223,7 @@ def test_schema_ids_survive_a_restart_of_the_registry(
 def test_a_frozen_server_is_told_and_goes_on(mended: Stack) -> None:
     before = {each.server: each.pid for each in mended.status()}
     mended.pause("elasticsearch")
-    until(lambda: states(mended)["elasticsearch"] is State.PAUSED)
+    assert states(mended)["elasticsearch"] is State.PAUSED
     mended.resume("elasticsearch")
     until(lambda: states(mended)["elasticsearch"] is State.RUNNING)
     assert {each.server: each.pid for each in mended.status()} == before

@@ -12,6 +12,7 @@ import jsonschema
 import pytest
 from ruamel.yaml import YAML
 
+from callsheet.config.models import HttpSettings
 from stack import Ports, environment
 from stack.artifacts import locked
 from stack.components import Mysql as MysqlComponent
@@ -108,6 +109,12 @@ def test_the_variables_are_the_same_contract(compose: dict[str, Any], tmp_path: 
     without = contract - {"CALLSHEET_MYSQL_ADMIN_USER", "CALLSHEET_MYSQL_ADMIN_PASSWORD"}
     assert services["search"]["environment"].keys() == without
     assert services["connect"]["environment"].keys() == without
+
+
+def test_the_worker_is_asked_where_it_answers(compose: dict[str, Any]) -> None:
+    settings = YAML(typ="safe").load((ROOT / "cdc-config/pipelines/search.yaml").read_text("utf-8"))
+    port = HttpSettings(**settings.get("http", {})).port
+    assert f"http://127.0.0.1:{port}/livez" in str(compose["services"]["search"]["healthcheck"])
 
 
 def test_no_password_has_a_value(compose: dict[str, Any]) -> None:

@@ -121,8 +121,9 @@ def test_a_paused_process_is_seen_as_such_and_can_be_stopped(
     process: ServerProcess, tmp_path: Path
 ) -> None:
     start(process, tmp_path, FAMILY, lines=2)
-    assert process.signal(signal.SIGSTOP) == 2
-    until(process.is_paused)
+    process.pause()
+    assert {each.status() for each in process.members()} == {psutil.STATUS_STOPPED}
+    assert process.is_paused()
     assert process.is_alive()
     assert process.stop(grace_s=DEADLINE_S) is False
     assert process.members() == []

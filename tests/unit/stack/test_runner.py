@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import socket
 import sys
 import threading
@@ -122,7 +121,7 @@ def test_what_is_paused_is_said_to_be_and_goes_on(make: Make) -> None:
     runner = make(SmallServer())
     start(runner)
     before = runner.status().pid
-    runner.process.signal(signal.SIGSTOP)
+    runner.process.pause()
     assert runner.status().state is State.PAUSED
     start(runner)
     assert (runner.status().state, runner.status().pid) == (State.RUNNING, before)
