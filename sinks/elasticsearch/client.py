@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
@@ -78,7 +79,9 @@ def connect(settings: ElasticsearchSettings) -> Elasticsearch:
     if settings.api_key is not None:
         options["api_key"] = settings.api_key.get_secret_value()
     if settings.username is not None and settings.password is not None:
-        options["basic_auth"] = (settings.username, settings.password.get_secret_value())
+        # Encoded here: the client takes ASCII only when it does so itself.
+        pair = f"{settings.username}:{settings.password.get_secret_value()}"
+        options["basic_auth"] = b64encode(pair.encode()).decode("ascii")
     return Elasticsearch(
         [_node(settings, host) for host in settings.hosts],
         node_class=node_class,

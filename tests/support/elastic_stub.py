@@ -7,6 +7,7 @@ refresh, search) is tested on the real server.
 from __future__ import annotations
 
 import json
+import ssl
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -71,7 +72,9 @@ Fault = Callable[[Operation], Item | None]
 class ElasticStub:
     """Use as a context manager; ``url`` is where it listens."""
 
-    def __init__(self) -> None:
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
+        self.authorizations: set[str | None] = set()
+        """What the requests were signed with."""
         self.indices: dict[str, dict[str, Any]] = {}
         self.documents: dict[tuple[str, str], tuple[int, Mapping[str, Any]]] = {}
         self.bulks: list[list[Operation]] = []
@@ -93,12 +96,15 @@ class ElasticStub:
         class Handler(_Handler):
             owner = stub
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server = _Server(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
+        self._scheme = "http" if tls is None else "https"
+        if tls is not None:
+            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_port}"
+        return f"{self._scheme}://127.0.0.1:{self._server.server_port}"
 
     def freeze(self) -> None:
         self._flowing.clear()
@@ -230,6 +236,11 @@ def _error(status: int, kind: str, reason: str) -> Reply:
     return Reply(status, {"error": {"type": kind, "reason": reason}, "status": status})
 
 
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A client that hangs up is part of the tests."""
+
+
 class _Handler(BaseHTTPRequestHandler):
     owner: ElasticStub
     protocol_version = "HTTP/1.1"
@@ -237,6 +248,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _do(self) -> None:
         size = int(self.headers.get("content-length") or 0)
         body = self.rfile.read(size)
+        self.owner.authorizations.add(self.headers.get("authorization"))
         reply = self.owner.answer(self.command, urlsplit(self.path).path, body)
         data = json.dumps(reply.body).encode()
         self.send_response(reply.status)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -168,3 +169,14 @@ def test_sums_of_money_are_exact_from_source(client: Elasticsearch, index: str) 
     values = [hit["_source"]["total_budget"] for hit in hits]
     total = sum((Decimal(value) for value in values if value is not None), Decimal(0))
     assert total == Decimal("191205000.50")
+
+
+def test_the_requests_in_the_docs_work(client: Elasticsearch, index: str) -> None:
+    text = (CONFIG.parent / "docs/search.md").read_text("utf-8")
+    requests = re.findall(r"-d '(\{.*?\})'\n", text, re.DOTALL)
+    assert len(requests) == 3
+    answers = [client.search(index=index, **json.loads(request)) for request in requests]
+    assert [hit["_id"] for hit in answers[0]["hits"]["hits"]] == ["2", "4"]
+    assert {hit["_id"] for hit in answers[1]["hits"]["hits"]} == {"1", "2", "3"}
+    genres = answers[2]["aggregations"]["genres"]["buckets"]
+    assert {bucket["key"] for bucket in genres} >= {"drama", "romantic comedy"}
