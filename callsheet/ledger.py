@@ -17,13 +17,15 @@ class Strand:
 
     partition: Partition
     floor: Offset | None = None
-    """The first uncommitted record, once one was read."""
+    """The first uncommitted record; None until one was read, or something committed."""
     position: Offset | None = None
-    """Everything before it was read, or is a control record of a transaction."""
+    """Everything before it was read, or is a control record of a transaction. None: unknown."""
     handed: Offset = 0
     """After the last row that the sink accepted."""
     durable: Offset = 0
     """What the sink said; it knows only of rows that it was handed."""
+    safe: Offset = 0
+    """Everything before it may be committed."""
     is_parked: bool = False
     is_at_end: bool = False
     ts_us: int = 0
@@ -35,12 +37,15 @@ class Strand:
         When the sink has all that it was handed, that is the position: records without a row
         (tombstones, heartbeats) are done with once they are read. None: nothing new.
         """
-        if self.position is None or self.floor is None:
+        if self.position is None:
             return None
         safe = self.position if self.durable >= self.handed else min(self.durable, self.position)
         # The sink cannot know of a row between its own that waits here, so `durable` may pass it.
         safe = safe if held is None else min(safe, held)
-        return safe if safe > self.floor else None
+        # What was safe stays safe: behind a commit under way there may be skipped records that
+        # `durable` does not reach, once a newer row has been handed.
+        self.safe = max(self.safe, safe)
+        return self.safe if self.floor is None or self.safe > self.floor else None
 
 
 @dataclass(slots=True)
@@ -142,8 +147,8 @@ class Ledger:
             if strand is None or strand.is_parked:
                 continue
             strand.is_at_end = True
-            if strand.position is not None:
-                strand.position = max(strand.position, end)
+            # Even if nothing was read: control records alone would look like a lag for ever.
+            strand.position = max(strand.position or 0, end)
 
     def withdraw(self, firsts: Mapping[Partition, Offset]) -> None:
         """Records from there on were given back unprocessed: as if they had never been read."""
@@ -224,7 +229,7 @@ class Ledger:
         for partition, offset in offsets.items():
             strand = self._strands.get((partition.topic, partition.number))
             if strand is not None:
-                strand.floor = offset
+                strand.floor = max(offset, strand.floor or 0)
 
     # --- for people -----------------------------------------------------------------------------
 
