@@ -7,6 +7,7 @@ import tarfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
+from typing import IO
 
 from callsheet.errors import FatalError
 
@@ -15,9 +16,18 @@ Rename = Callable[[str], str | None]
 
 
 def unpack_tar(archive: Path, folder: Path) -> None:
-    """Unpack all of a .tar.gz; the `data` filter refuses entries that would leave the folder."""
+    """Unpack all of a .tar.gz: files and folders, with their modes; anything else is refused.
+
+    Not by `extractall(filter="data")`: Debian bookworm's Python is older than that argument.
+    """
     with tarfile.open(archive) as tar:
-        tar.extractall(folder, filter="data")
+        for entry in tar:
+            if entry.isdir():
+                continue
+            data = tar.extractfile(entry) if entry.isfile() else None
+            if data is None:
+                raise FatalError(f"An archive's entry is neither file nor folder: {entry.name!r}.")
+            _write(data, _inside(folder, entry.name), is_program=bool(entry.mode & 0o100))
 
 
 def unpack_zip(archive: Path, folder: Path, rename: Rename) -> int:
@@ -28,14 +38,18 @@ def unpack_zip(archive: Path, folder: Path, rename: Rename) -> int:
             name = rename(entry.filename)
             if name is None or entry.is_dir():
                 continue
-            target = _inside(folder, name)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            with source.open(entry) as data, target.open("wb") as file:
-                shutil.copyfileobj(data, file, 1 << 20)
-            is_program = bool(entry.external_attr >> 16 & 0o100)
-            target.chmod(0o755 if is_program else 0o644)
+            with source.open(entry) as data:
+                is_program = bool(entry.external_attr >> 16 & 0o100)
+                _write(data, _inside(folder, name), is_program=is_program)
             count += 1
     return count
+
+
+def _write(data: IO[bytes], target: Path, *, is_program: bool) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with target.open("wb") as file:
+        shutil.copyfileobj(data, file, 1 << 20)
+    target.chmod(0o755 if is_program else 0o644)
 
 
 def _inside(folder: Path, name: str) -> Path:

@@ -43,11 +43,39 @@ def test_an_entry_that_would_leave_its_folder_is_refused(tmp_path: Path, name: s
     assert not (tmp_path / "evil").exists()
 
 
-def test_a_tarball_cannot_leave_its_folder_either(tmp_path: Path) -> None:
-    path = tmp_path / "a.tar.gz"
+def a_tar(path: Path, *entries: tarfile.TarInfo) -> Path:
     with tarfile.open(path, "w:gz") as archive:
-        entry = tarfile.TarInfo("../evil")
-        entry.size = 1
-        archive.addfile(entry, io.BytesIO(b"x"))
-    with pytest.raises(tarfile.OutsideDestinationError):
-        unpack_tar(path, tmp_path / "out")
+        for entry in entries:
+            entry.size = 1 if entry.isfile() else 0
+            archive.addfile(entry, io.BytesIO(b"x"))
+    return path
+
+
+def an_entry(name: str, mode: int = 0o644, kind: bytes = tarfile.REGTYPE) -> tarfile.TarInfo:
+    entry = tarfile.TarInfo(name)
+    entry.mode, entry.type, entry.linkname = mode, kind, "/etc/passwd"
+    return entry
+
+
+def test_a_tarball_keeps_programs_programs(tmp_path: Path) -> None:
+    run, doc = an_entry("x/bin/run", 0o4755), an_entry("x/doc", 0o666)
+    unpack_tar(a_tar(tmp_path / "a.tar.gz", run, doc), tmp_path / "out")
+    assert (tmp_path / "out/x/bin/run").stat().st_mode & 0o7777 == 0o755
+    assert (tmp_path / "out/x/doc").stat().st_mode & 0o7777 == 0o644
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        an_entry("../evil"),
+        an_entry("/etc/evil"),
+        an_entry("evil", kind=tarfile.SYMTYPE),
+        an_entry("evil", kind=tarfile.LNKTYPE),
+        an_entry("evil", kind=tarfile.CHRTYPE),
+    ],
+)
+def test_a_tarball_cannot_leave_its_folder_either(tmp_path: Path, entry: tarfile.TarInfo) -> None:
+    with pytest.raises(FatalError):
+        unpack_tar(a_tar(tmp_path / "a.tar.gz", entry), tmp_path / "out")
+    assert not (tmp_path / "evil").exists()
+    assert not (tmp_path / "out/evil").exists()
