@@ -8,7 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from pydantic import BaseModel
 
-from callsheet.batch import Batch, Offset, Partition
+from callsheet.batch import Batch, Offset, Park, Partition
 from callsheet.errors import Reason, RetryableError
 from callsheet.ports import Clock, Deadline
 
@@ -49,6 +49,9 @@ class Progress:
     ``durable`` is cumulative: per partition the next offset, everything before it is safe or was
     rejected. It never covers a rejection that this or an earlier Progress did not carry.
     ``rejections`` and ``counts`` are new since the last call: each appears once.
+    ``parked`` are tables that turned out unwritable after their events were accepted (an index that
+    somebody deleted), new since the last call. What was accepted of them and is not durable was
+    dropped: it never will be durable, it must not be committed, and ``flush`` does not wait for it.
     ``trouble`` is set while accepted work cannot be delivered (the sink keeps trying by itself).
     """
 
@@ -56,6 +59,7 @@ class Progress:
     rejections: Sequence[Rejection] = ()
     counts: Counts = field(default_factory=Counts)
     trouble: RetryableError | None = None
+    parked: Sequence[Park] = ()
 
 
 class Sink(Protocol):

@@ -12,7 +12,7 @@ from typing import Final
 
 from structlog.typing import FilteringBoundLogger
 
-from callsheet.batch import Batch, Partition
+from callsheet.batch import Batch, Park, Partition
 from callsheet.errors import (
     CallsheetError,
     ParkTableError,
@@ -21,6 +21,7 @@ from callsheet.errors import (
     ThrottledError,
 )
 from callsheet.ports import Clock
+from callsheet.sink import Progress
 from sinks.elasticsearch.lanes import Chunk, Lane, Lanes, Request, total_bytes
 from sinks.elasticsearch.ledger import Entry, Ledger
 from sinks.elasticsearch.outcome import Item, Outcome
@@ -50,9 +51,10 @@ class Delivery:
     log: FilteringBoundLogger
     ledger: Ledger = field(default_factory=Ledger)
     fatal: CallsheetError | None = None
-    halted: dict[str, str] = field(default_factory=dict)
-    """Topics whose index cannot be written, and why."""
+    halted: dict[str, Park] = field(default_factory=dict)
+    """By topic the tables whose index cannot be written."""
     in_flight: int = 0
+    _untold: list[Park] = field(default_factory=list)
     _in_flight_bytes: int = 0
 
     @property
@@ -64,10 +66,11 @@ class Delivery:
         if self.fatal is not None:
             raise self.fatal
         if topic in self.halted:
+            park = self.halted[topic]
             raise ParkTableError(
                 topic,
-                "index not writable",
-                self.halted[topic],
+                park.reason,
+                park.detail,
                 hint="rebuild the index, or give back the right to write it; restart the worker",
             )
 
@@ -96,6 +99,11 @@ class Delivery:
         self.ledger.accept(entry)
         for piece in rendered.pieces:
             self.lanes.add(piece.lane, Chunk(entry, piece.rows, piece.body))
+
+    def progress(self) -> Progress:
+        durable, rejections, counts = self.ledger.take()
+        parked, self._untold = self._untold, []
+        return Progress(durable, rejections, counts, self.lanes.trouble(), parked)
 
     def forget(self, partitions: Collection[Partition]) -> None:
         """Send nothing more of these. A request in flight cannot be called back."""
@@ -205,7 +213,9 @@ class Delivery:
 
     def _halt(self, entry: Entry, detail: str) -> None:
         if entry.topic not in self.halted:
-            self.halted[entry.topic] = detail
+            park = Park(entry.topic, "index not writable", detail)
+            self.halted[entry.topic] = park
+            self._untold.append(park)
             self.log.error("table parked", topic=entry.topic, detail=detail)
             self.ledger.halt(entry.topic)
 

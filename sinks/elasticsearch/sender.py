@@ -96,8 +96,7 @@ class Sender:
     def progress(self) -> Progress:
         with self._changed:
             self._raise_fatal()
-            durable, rejections, counts = self._delivery.ledger.take()
-            return Progress(durable, rejections, counts, self._delivery.lanes.trouble())
+            return self._delivery.progress()
 
     def flush(self, deadline: Deadline) -> None:
         with self._changed:

@@ -11,7 +11,7 @@ import pytest
 import structlog
 from hypothesis import given, settings
 
-from callsheet.batch import Batch, Partition
+from callsheet.batch import Batch, Park, Partition
 from callsheet.errors import FatalError, ParkTableError, Reason, RetryableError, ThrottledError
 from callsheet.event import Op
 from callsheet.ports import SystemClock
@@ -187,11 +187,12 @@ def test_a_table_whose_index_is_gone_stops_alone() -> None:
         desk.accept(one_lane(2, first=2))
     desk.accept(replace(other, frame=other.frame.with_columns(offset=other.frame["offset"] + 1)))
     desk.work_off()
-    assert desk.delivery.halted == {"studio.finance.titles": gone.detail}
+    progress = desk.delivery.progress()
+    assert progress.parked == [Park("studio.finance.titles", "index not writable", gone.detail)]
     assert desk.delivery.ledger.pending == 0
-    durable, rejections, _ = desk.delivery.ledger.take()
-    assert durable == {Partition("studio.finance.talent", 0): 2}
-    assert rejections == []
+    assert progress.durable == {Partition("studio.finance.talent", 0): 2}
+    assert progress.rejections == []
+    assert desk.delivery.progress().parked == [], "told once"
 
 
 def test_what_is_halted_stays_uncommitted_and_what_was_durable_stays_so() -> None:
