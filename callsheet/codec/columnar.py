@@ -9,6 +9,7 @@ from typing import Any, Protocol, cast
 import polars as pl
 
 from callsheet.batch import FRAME_SCHEMA
+from callsheet.codec.plan import PLAN_VERSION
 
 
 class NativeDecoder(Protocol):
@@ -29,16 +30,20 @@ class NativeModule(Protocol):
     """What ``callsheet_native`` offers; tests inject their own, or None."""
 
     Decoder: Callable[[str], NativeDecoder]
+    PLAN_VERSION: int
 
 
 def load_native() -> NativeModule | None:
-    """The native module, where it is installed. Without it the row path serves, as safe, slower."""
+    """The native module, where one that speaks our plans is installed. Without it the row path
+    serves, as safe, slower.
+    """
     try:
-        return cast("NativeModule", importlib.import_module("callsheet_native"))
+        module = cast("NativeModule", importlib.import_module("callsheet_native"))
     except ModuleNotFoundError as fault:
         if fault.name != "callsheet_native":
             raise
         return None
+    return module if getattr(module, "PLAN_VERSION", None) == PLAN_VERSION else None
 
 
 class ColumnarTable:

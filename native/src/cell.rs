@@ -10,14 +10,8 @@ use crate::Refusal;
 
 const DAYS: std::ops::RangeInclusive<i64> = -719_162..=2_932_896;
 const MICROS: std::ops::RangeInclusive<i64> = -62_135_596_800_000_000..=253_402_300_799_999_999;
-const MARKS: [&str; 6] = [
-    "true",
-    "first",
-    "first_in_data_collection",
-    "last_in_data_collection",
-    "last",
-    "incremental",
-];
+const MARKS: [&str; 6] =
+    ["true", "first", "first_in_data_collection", "last_in_data_collection", "last", "incremental"];
 const WRONG: Refusal = "a value of another kind than declared";
 
 pub fn values_for(cell: &Cell) -> Values {

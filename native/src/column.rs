@@ -196,9 +196,7 @@ pub fn take(columns: &mut [Column], index: usize) -> ArrayRef {
         Values::Float32(values) => Arc::new(Float32Array::new(taken(values), nulls)),
         Values::Float64(values) => Arc::new(Float64Array::new(taken(values), nulls)),
         Values::Date(values) => Arc::new(Date32Array::new(taken(values), nulls)),
-        Values::Datetime(values) => {
-            Arc::new(TimestampMicrosecondArray::new(taken(values), nulls))
-        }
+        Values::Datetime(values) => Arc::new(TimestampMicrosecondArray::new(taken(values), nulls)),
         Values::Decimal { values, precision, scale } => {
             let array: Decimal128Array = PrimitiveArray::new(taken(values), nulls);
             let kind = DataType::Decimal128(*precision, *scale as i8);
@@ -214,7 +212,9 @@ pub fn take(columns: &mut [Column], index: usize) -> ArrayRef {
             // SAFETY: `push` made every view.
             Arc::new(unsafe { BinaryViewArray::new_unchecked(views, data, nulls) })
         }
-        Values::Vector { ends, items } => vector(std::mem::take(ends), std::mem::take(items), nulls),
+        Values::Vector { ends, items } => {
+            vector(std::mem::take(ends), std::mem::take(items), nulls)
+        }
         Values::Struct(_) | Values::Nothing => unreachable!("a struct is handled above"),
     }
 }
@@ -252,9 +252,7 @@ fn data_type(columns: &[Column], index: usize) -> DataType {
         Values::Float64(_) => DataType::Float64,
         Values::Decimal { precision, scale, .. } => DataType::Decimal128(*precision, *scale as i8),
         Values::Date(_) => DataType::Date32,
-        Values::Datetime(_) => {
-            DataType::Timestamp(arrow_schema::TimeUnit::Microsecond, None)
-        }
+        Values::Datetime(_) => DataType::Timestamp(arrow_schema::TimeUnit::Microsecond, None),
         Values::Text(_) => DataType::Utf8View,
         Values::Binary(_) => DataType::BinaryView,
         Values::Vector { .. } => DataType::LargeList(item()),

@@ -4,7 +4,7 @@ use crate::Refusal;
 
 const TOO_LONG: Refusal = "a decimal of more digits than declared";
 const NOT_PLAIN: Refusal = "text that is no decimal of this scale";
-/// MySQL's longest DECIMAL has 65 digits: 28 bytes and a sign fit this.
+/// `MySQL`'s longest DECIMAL has 65 digits: 28 bytes and a sign fit this.
 const MAX_BYTES: usize = 32;
 
 /// Big-endian two's complement, as Java's `BigInteger` writes it.

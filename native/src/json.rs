@@ -1,4 +1,4 @@
-//! JSON values as Connect's JsonConverter writes them.
+//! JSON values as Connect's `JsonConverter` writes them.
 
 use base64::{engine::general_purpose::STANDARD, Engine};
 use jiter::{Jiter, JiterError, NumberInt, Peek};
@@ -26,8 +26,6 @@ impl Json {
         reader: &mut Reader,
         columns: &mut [Column],
     ) -> Result<(), Refusal> {
-        // Text that is only skipped must be UTF-8 too.
-        std::str::from_utf8(value).map_err(|_| "not UTF-8")?;
         let tape = std::mem::take(&mut self.tape);
         let mut input = Input { jiter: Jiter::with_tape(value, tape), bytes: &mut self.bytes };
         let result = input.document(reader, columns);
@@ -70,19 +68,16 @@ impl Input<'_> {
         let mut expected = 0;
         let mut key = self.jiter.known_object().map_err(refused)?;
         while let Some(name) = key {
-            match find(record, name, expected)? {
-                Some(index) => {
-                    if record.seen[index] == record.stamp {
-                        return Err("a field twice in one object");
-                    }
-                    record.seen[index] = record.stamp;
-                    expected = index + 1;
-                    self.value(&mut record.readers[index], columns)?;
+            if let Some(index) = find(record, name, expected)? {
+                if record.seen[index] == record.stamp {
+                    return Err("a field twice in one object");
                 }
-                None => {
-                    let peek = self.jiter.peek().map_err(refused)?;
-                    self.skip(peek, 0)?;
-                }
+                record.seen[index] = record.stamp;
+                expected = index + 1;
+                self.value(&mut record.readers[index], columns)?;
+            } else {
+                let peek = self.jiter.peek().map_err(refused)?;
+                self.skip(peek, 0)?;
             }
             key = self.jiter.next_key().map_err(refused)?;
         }
@@ -176,7 +171,8 @@ impl Input<'_> {
         cell::end_vector(column)
     }
 
-    /// Reads past a value, as strictly as if it were wanted.
+    /// Reads past a value, as strictly as if it were wanted: jiter's own skipping would let text
+    /// pass that is not UTF-8.
     fn skip(&mut self, peek: Peek, depth: usize) -> Result<(), Refusal> {
         if depth > DEPTH {
             return Err("JSON nested too deeply");

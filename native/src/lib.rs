@@ -19,7 +19,7 @@ use arrow_data::ArrayData;
 use arrow_schema::{DataType, Field, FieldRef};
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyCapsule, PyList};
+use pyo3::types::{PyBytes, PyBytesMethods, PyCapsule, PyList};
 
 use column::{Column, Values, Views};
 use envelope::Rules;
@@ -133,7 +133,9 @@ impl Machine {
         let version = derived.rules.apply(&mut self.columns, row, &mut self.id)?;
         let key = key.ok_or("no key")?;
         let columns = &mut derived.key_columns;
-        columns.iter_mut().for_each(|column| column.truncate(0));
+        for column in columns.iter_mut() {
+            column.truncate(0);
+        }
         match self.format {
             Format::Avro { key_id, .. } => avro::read(key, key_id, &derived.key, columns)?,
             Format::Json => self.json.read(key, &mut derived.key, columns)?,
@@ -234,7 +236,7 @@ impl Decoder {
         let records: Vec<(&[u8], Option<&[u8]>)> = values
             .iter()
             .zip(&keys)
-            .map(|(value, key)| (value.as_bytes(), key.as_ref().map(|key| key.as_bytes())))
+            .map(|(value, key)| (value.as_bytes(), key.as_ref().map(PyBytesMethods::as_bytes)))
             .collect();
         let machine = &mut self.0;
         py.detach(|| decode(machine, &records, partitions, offsets))
@@ -267,9 +269,13 @@ fn decode(
     Ok((Columns(columns.into_data()), refused))
 }
 
+/// Raised with every change of what a plan may say: Python uses no module of another version.
+const PLAN_VERSION: u32 = 1;
+
 #[pymodule]
 fn callsheet_native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+    module.add("PLAN_VERSION", PLAN_VERSION)?;
     module.add_class::<Columns>()?;
     module.add_class::<Decoder>()
 }

@@ -82,7 +82,9 @@ impl Reader {
     pub fn push_null(&self, columns: &mut [Column]) -> Result<(), Refusal> {
         match self {
             Self::Skip(_) => Ok(()),
-            Self::Cell(reader) if reader.null_branch.is_none() => Err("null, but declared NOT NULL"),
+            Self::Cell(reader) if reader.null_branch.is_none() => {
+                Err("null, but declared NOT NULL")
+            }
             Self::Record(reader) if reader.null_branch.is_none() => {
                 Err("no record, but declared NOT NULL")
             }
