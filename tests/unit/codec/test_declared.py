@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from callsheet.codec.declared import declared_schema, load_declared
+from callsheet.codec.envelope import layout_of
 from callsheet.errors import ConfigError
 from tests.support.envelopes import envelope_schema, nullable
 
@@ -50,3 +51,15 @@ def test_every_fault_is_reported_with_its_file(tmp_path: Path) -> None:
     for line, (name, (_, expected)) in zip(said, faults.items(), strict=False):
         assert name in line
         assert expected in line
+
+
+def test_the_readmes_example_is_a_declared_schema() -> None:
+    readme = Path(__file__).parents[3] / "cdc-config/schemas/README.md"
+    example = readme.read_text("utf-8").split("```json\n")[1].split("```")[0]
+
+    schema = declared_schema(example)
+
+    assert schema.key == ("title_id",)
+    assert [field.column.kind.value for field in layout_of(schema.tree, schema.key).fields] == [
+        "integer", "string", "date", "decimal",
+    ]  # fmt: skip
