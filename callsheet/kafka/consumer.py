@@ -47,13 +47,13 @@ class GroupConsumer:
         self._refusal: KafkaError | None = None
         self._ends: dict[Partition, Offset] = {}
         self._paused_in_callback: list[TopicPartition] | None = None
-        self._is_subscribed = False
+        self._is_subscribed = self._is_closing = False
         self._answers: deque[tuple[KafkaError | None, list[TopicPartition]]] = deque()
         self._unanswered = self._stale = 0
         config: dict[str, object] = {**consumer_config(connection, membership)}
         try:
             self._client = Consumer(
-                {**config, "error_cb": self._note, "on_commit": self._hear, "log_level": 3}
+                {**config, "error_cb": self._note, "on_commit": self._hear, "log_level": 0}
             )
         except KafkaException as error:
             raise _config_error(error) from error
@@ -74,6 +74,8 @@ class GroupConsumer:
     def _assign(
         self, listener: RebalanceListener, client: Consumer, found: list[TopicPartition]
     ) -> None:
+        if self._is_closing:
+            return  # an assignment that comes too late is nobody's
         # Pausing takes effect only on what is assigned, so it waits until that is done below.
         self._paused_in_callback = []
         try:
@@ -232,6 +234,7 @@ class GroupConsumer:
 
     def close(self) -> None:
         """Leave the group; after ``_CLOSE_TIMEOUT_S`` without being let go, just leave."""
+        self._is_closing = True
         thread = threading.Thread(target=self._client.close, name="kafka-close", daemon=True)
         thread.start()
         thread.join(_CLOSE_TIMEOUT_S)

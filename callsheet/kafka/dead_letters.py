@@ -82,7 +82,7 @@ class KafkaDeadLetters:
         self._failures: list[str] = []
         config = producer_config(connection, max_message_bytes=max_message_bytes, budget_s=budget_s)
         try:
-            self._producer = Producer({**config, "error_cb": self._note, "log_level": 3})
+            self._producer = Producer({**config, "error_cb": self._note, "log_level": 0})
         except KafkaException as error:
             raise ConfigError(
                 f"the Kafka client does not take its settings: {error.args[0].str()}",
