@@ -25,7 +25,7 @@ from elasticsearch import Elasticsearch
 from ruamel.yaml import YAML
 
 from callsheet.batch import Partition
-from callsheet.errors import CallsheetError
+from callsheet.errors import CallsheetError, UnavailableError
 from callsheet.kafka.admin import KafkaTopics
 from callsheet.kafka.groups import KafkaGroups, PartitionOffsets
 from callsheet.kafka.settings import Connection
@@ -179,7 +179,9 @@ class MainJob:
         goal = BinlogPosition.parse(str(file), int(position))
 
         def is_there() -> bool:
-            with suppress(CallsheetError):  # Connect may be the one that a test has killed
+            with suppress(UnavailableError):  # Connect may be the one that a test has killed
+                status = self.connect.status(self.name)
+                assert not (status and status.failed), f"{self.name} failed: {status}"
                 progress = measure(self.connect.offsets(self.name), {})
                 return (
                     progress.position is not None
@@ -198,7 +200,7 @@ class MainJob:
         *,
         tables: Sequence[str] | None = None,
         hosts: Sequence[str] = (),
-        **sections: Mapping[str, Any],
+        **sections: Any,
     ) -> Pipeline:
         """A new pipeline from the committed file; ``sections`` are laid over its own."""
         source = {"avro": "search.yaml", "json": "search-json.yaml"}[self.wire]
@@ -217,8 +219,9 @@ class MainJob:
         document["sink"] |= {"index": made.index, "refresh_interval_seconds": 0.2}
         if hosts:
             document["sink"]["hosts"] = list(hosts)
-        for section, settings in sections.items():
-            document[section] = {**document.get(section, {}), **settings}
+        for section, given in sections.items():
+            is_block = isinstance(given, Mapping)
+            document[section] = {**document.get(section, {}), **given} if is_block else given
         if "topics_pattern" in document["source"]:
             del document["source"]["topics"]
         made.path.parent.mkdir(parents=True, exist_ok=True)
