@@ -11,6 +11,7 @@ mod envelope;
 mod json;
 mod plan;
 mod reader;
+mod scan;
 
 use std::sync::Arc;
 

@@ -21,6 +21,8 @@ pub struct CellReader {
 pub struct RecordReader {
     pub null_branch: Option<u8>,
     pub names: Vec<String>,
+    /// The names as they mostly stand in JSON: quoted, with the colon.
+    pub keys: Vec<String>,
     pub readers: Vec<Reader>,
     /// The struct column, where the record is one.
     pub column: Option<usize>,
@@ -66,6 +68,7 @@ impl Reader {
                 }
                 Self::Record(RecordReader {
                     null_branch: *null_branch,
+                    keys: fields.iter().map(|field| key_of(&field.name)).collect(),
                     names: fields.iter().map(|field| field.name.clone()).collect(),
                     seen: vec![0; readers.len()],
                     stamp: 0,
@@ -116,4 +119,12 @@ impl RecordReader {
             columns[column].valid.append_non_null();
         }
     }
+}
+
+/// A name that needs escapes has no such form, and gets one that stands in no JSON.
+fn key_of(name: &str) -> String {
+    if name.bytes().any(|byte| matches!(byte, b'"' | b'\\' | 0..=0x1F)) {
+        return "\0".to_owned();
+    }
+    format!("\"{name}\":")
 }
