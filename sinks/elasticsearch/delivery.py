@@ -22,7 +22,7 @@ from callsheet.errors import (
 )
 from callsheet.ports import Clock
 from callsheet.sink import Progress
-from sinks.elasticsearch.lanes import Chunk, Lane, Lanes, Request, total_bytes
+from sinks.elasticsearch.lanes import Chunk, Lane, Lanes, Request
 from sinks.elasticsearch.ledger import Entry, Ledger
 from sinks.elasticsearch.outcome import Item, Outcome
 from sinks.elasticsearch.pressure import Pressure
@@ -82,15 +82,12 @@ class Delivery:
                 durable over the head of those that were dropped.
         """
         self.check(batch.topic)
-        numbers, offsets = batch.frame["partition"].to_list(), batch.frame["offset"].to_list()
-        last = dict(zip(numbers, offsets, strict=True))  # rows are in log order per partition
         entry = Entry(
             topic=batch.topic,
             alias=alias,
-            numbers=numbers,
-            offsets=offsets,
-            ends={Partition(batch.topic, number): last[number] + 1 for number in last},
-            names=frozenset(column.name for column in batch.schema.columns),
+            schema=batch.schema,
+            messages=batch.messages,
+            ends=batch.next_offsets(),
             remaining=rendered.operations,
             superseded=rendered.superseded,
         )
@@ -117,13 +114,13 @@ class Delivery:
         request = self.lanes.take(now_s, self.pressure.request_bytes)
         if request is not None:
             self.in_flight += 1
-            self._in_flight_bytes += total_bytes(request.chunks)
+            self._in_flight_bytes += request.size_bytes
         return request
 
     def settle(self, request: Request, answer: Answer) -> Mapping[str, int]:
         """Book the answer, give back what must go again; returns what was written, by alias."""
         self.in_flight -= 1
-        self._in_flight_bytes -= total_bytes(request.chunks)
+        self._in_flight_bytes -= request.size_bytes
         for load in request.loads:
             load.lane.is_busy = False
         match answer:
@@ -151,7 +148,7 @@ class Delivery:
             self._again(load.lane, load.chunks, error)
 
     def _too_large(self, request: Request) -> None:
-        size = total_bytes(request.chunks)
+        size = request.size_bytes
         if request.operations > 1:
             self.pressure.too_large(size)
             for load in request.loads:
@@ -187,11 +184,13 @@ class Delivery:
         self, chunk: Chunk, items: Sequence[Item] | None, written: Counter[str]
     ) -> Chunk | None:
         """Returns what has to go again."""
+        if items is None:
+            written[chunk.entry.alias] += len(chunk.rows)
+            self.ledger.settle(chunk.entry, written=len(chunk.rows))
+            return None
         counts: Counter[Outcome] = Counter()
         again: list[int] = []
-        if items is None:
-            counts[Outcome.WRITTEN] = len(chunk.rows)
-        for place, item in enumerate(items or ()):
+        for place, item in enumerate(items):
             match item.outcome:
                 case Outcome.AGAIN:
                     again.append(place)

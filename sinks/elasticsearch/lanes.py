@@ -8,7 +8,7 @@ all there is, under heavy traffic each lane fills its own.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -61,6 +61,7 @@ class Load:
 @dataclass(frozen=True, slots=True)
 class Request:
     loads: Sequence[Load]
+    size_bytes: int
 
     @property
     def chunks(self) -> Iterator[Chunk]:
@@ -104,7 +105,7 @@ class Lanes:
             if size >= MERGE_BELOW_BYTES:
                 break
         self.waiting_bytes -= size
-        return Request(loads) if loads else None
+        return Request(loads, size) if loads else None
 
     def _turn(self) -> list[Lane]:
         """All lanes, another one first each time: none starves."""
@@ -164,7 +165,3 @@ def sifted(chunk: Chunk, is_wanted: Callable[[Entry, int], bool]) -> Chunk | Non
     if len(places) == len(chunk.rows):
         return chunk
     return chunk.select(places) if places else None
-
-
-def total_bytes(chunks: Iterable[Chunk]) -> int:
-    return sum(len(chunk.body) for chunk in chunks)

@@ -6,23 +6,22 @@ from collections import deque
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from callsheet.batch import Offset, Partition
+from callsheet.batch import Message, Offset, Partition
 from callsheet.errors import Reason
+from callsheet.schema import TableSchema
 from callsheet.sink import Counts, Rejection
 
 
 @dataclass(slots=True, eq=False)
 class Entry:
-    """One accepted batch. ``numbers[i]`` and ``offsets[i]`` are row i's partition and offset."""
+    """One accepted batch. Whoever handed it in keeps its messages until they are durable anyway."""
 
     topic: str
     alias: str
-    numbers: Sequence[int]
-    offsets: Sequence[Offset]
+    schema: TableSchema
+    messages: Sequence[Message]
     ends: Mapping[Partition, Offset]
     """Per partition the offset after the batch's last row."""
-    names: frozenset[str]
-    """The table's columns: what a rejection's detail may name."""
     remaining: int
     """Operations that have no final answer yet."""
     superseded: int = 0
@@ -30,7 +29,7 @@ class Entry:
     """Partitions that were taken from us since."""
 
     def is_forgotten(self, row: int) -> bool:
-        return bool(self.forgotten) and self.numbers[row] in self.forgotten
+        return bool(self.forgotten) and self.messages[row].partition() in self.forgotten
 
 
 class Ledger:
@@ -40,7 +39,7 @@ class Ledger:
         self._open: dict[Partition, deque[tuple[Entry, Offset]]] = {}
         self._durable: dict[Partition, Offset] = {}
         self._rejections: list[Rejection] = []
-        self._counts = Counts()
+        self._written = self._stale = self._superseded = 0
         self.pending = 0
         """Operations without a final answer, over all entries."""
 
@@ -48,12 +47,13 @@ class Ledger:
         for partition, end in entry.ends.items():
             self._open.setdefault(partition, deque()).append((entry, end))
         self.pending += entry.remaining
-        self._counts += Counts(superseded=entry.superseded)
+        self._superseded += entry.superseded
         self._advance(entry)
 
     def settle(self, entry: Entry, *, written: int = 0, stale: int = 0) -> None:
         """These many operations have their final answer."""
-        self._counts += Counts(written=written, stale=stale)
+        self._written += written
+        self._stale += stale
         self._done(entry, written + stale)
 
     def reject(self, entry: Entry, row: int, reason: Reason, detail: str) -> None:
@@ -63,8 +63,9 @@ class Ledger:
     def refuse(self, entry: Entry, row: int, reason: Reason, detail: str) -> None:
         """A row that was refused before it became an operation."""
         if not entry.is_forgotten(row):
-            partition = Partition(entry.topic, entry.numbers[row])
-            self._rejections.append(Rejection(partition, entry.offsets[row], reason, detail))
+            message = entry.messages[row]
+            partition = Partition(entry.topic, message.partition())
+            self._rejections.append(Rejection(partition, message.offset(), reason, detail))
 
     def drop(self, entry: Entry, operations: int) -> None:
         """These will not be sent: their partition or table is no longer ours to write."""
@@ -99,6 +100,8 @@ class Ledger:
 
     def take(self) -> tuple[dict[Partition, Offset], list[Rejection], Counts]:
         """Durable offsets, and what is new since the last call."""
-        taken = dict(self._durable), self._rejections, self._counts
-        self._rejections, self._counts = [], Counts()
+        counts = Counts(self._written, self._superseded, self._stale)
+        taken = dict(self._durable), self._rejections, counts
+        self._rejections = []
+        self._written = self._stale = self._superseded = 0
         return taken

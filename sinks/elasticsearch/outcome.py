@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
@@ -64,9 +64,9 @@ def classify(item: Mapping[str, Any], names: Collection[str] = ()) -> Item:  # n
 
 
 def outcomes(
-    body: Mapping[str, Any], sent: int, names: Collection[str] = ()
+    body: Mapping[str, Any], sent: int, names: Callable[[], Collection[str]] = frozenset
 ) -> Sequence[Item] | None:
-    """Item by item, or None when all were written.
+    """Item by item, or None when all were written. ``names`` is asked only when one was not.
 
     Raises:
         ValueError: the answer is not about the ``sent`` operations.
@@ -76,7 +76,8 @@ def outcomes(
         raise ValueError(f"{sent} operations were sent, {len(items)} were answered")
     if body.get("errors") is False:
         return None
-    return [classify(item, names) for item in items]
+    known = names()
+    return [classify(item, known) for item in items]
 
 
 # --- the server's words, without the row's values -------------------------------------------------

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final, NamedTuple
 
 import polars as pl
 
@@ -19,8 +19,7 @@ SMALL: Final = 64
 """Rows up to which plain Python is quicker than setting up the expressions."""
 
 
-@dataclass(frozen=True, slots=True)
-class Piece:
+class Piece(NamedTuple):
     """Operations of one lane: two lines of ``body`` per element of ``rows``."""
 
     lane: int
@@ -72,7 +71,7 @@ class Renderer:
             lines = by_column.lines(frame, deleted_at)
             if lines is not None:
                 return self._of_columns(batch, frame["id"], kept, lines)
-        return self._of_rows(batch, by_row.lines(batch.frame, deleted_at))
+        return self._of_rows(batch, by_row, deleted_at)
 
     def _plan(self, batch: Batch, alias: str) -> tuple[ColumnPlan, RowPlan]:
         key = batch.schema.fingerprint, alias
@@ -94,28 +93,27 @@ class Renderer:
         pieces = self._pieces(ids.to_list(), kept, size, body)
         return Rendered(pieces, len(batch) - len(kept))
 
-    def _of_rows(self, batch: Batch, lines: Sequence[bytes | PoisonRecordError]) -> Rendered:
-        refusals = [
-            Refusal(row, line.reason, line.detail)
-            for row, line in enumerate(lines)
-            if isinstance(line, PoisonRecordError)
-        ]
-        good = [row for row, line in enumerate(lines) if isinstance(line, bytes)]
-        ids, versions = batch.frame["id"].to_list(), batch.frame["version"].to_list()
+    def _of_rows(self, batch: Batch, plan: RowPlan, deleted_at: str) -> Rendered:
+        ids, versions = _listed(batch, "id"), _listed(batch, "version")
+        refusals: list[Refusal] = []
         latest: dict[str, int] = {}
-        for row in good:
+        texts: dict[int, bytes] = {}
+        for row, line in enumerate(plan.lines(batch.frame, ids, versions, deleted_at)):
+            if isinstance(line, PoisonRecordError):
+                refusals.append(Refusal(row, line.reason, line.detail))
+                continue
+            texts[row] = line
             best = latest.get(ids[row])
             if best is None or versions[row] >= versions[best]:
                 latest[ids[row]] = row
         kept = sorted(latest.values())
-        texts = [line for row in kept if isinstance(line := lines[row], bytes)]
         pieces = self._pieces(
             [ids[row] for row in kept],
             kept,
-            sum(map(len, texts)),
-            lambda places: b"".join([texts[place] for place in places]),
+            sum(map(len, texts.values())),
+            lambda places: b"".join([texts[kept[place]] for place in places]),
         )
-        return Rendered(pieces, len(good) - len(kept), refusals)
+        return Rendered(pieces, len(texts) - len(kept), refusals)
 
     def _pieces(
         self,
@@ -134,6 +132,10 @@ class Renderer:
             for lane, places in enumerate(lanes)
             for run in (places[at : at + most] for at in range(0, len(places), most))
         ]
+
+
+def _listed(batch: Batch, name: str) -> list[Any]:
+    return batch.frame.get_column(name).to_list()
 
 
 def _latest(frame: pl.DataFrame) -> list[int]:

@@ -13,38 +13,37 @@ from callsheet.schema import Kind, TableSchema
 from sinks.elasticsearch import values
 from sinks.elasticsearch.fields import META
 
-_NEEDED = ("op", "id", "ts_us", "version", "after")
-
 
 class RowPlan:
     """What to do with each column of one schema version."""
 
     def __init__(self, schema: TableSchema, alias: str, images: pl.DataType) -> None:
         singles = _single_floats(images)
-        self._cells = [
+        renderers = [
             (c.name, values.renderer(c, is_single=c.name in singles)) for c in schema.columns
         ]
+        self._special = [(name, render) for name, render in renderers if render is not None]
         self._jsons = [c.name for c in schema.columns if c.kind is Kind.JSON]
         self._head = b'{"index":{"_index":' + orjson.dumps(alias) + b',"_id":'
 
-    def lines(self, frame: pl.DataFrame, deleted_at: str) -> list[bytes | PoisonRecordError]:
+    def lines(
+        self, frame: pl.DataFrame, ids: list[str], versions: list[int], deleted_at: str
+    ) -> list[bytes | PoisonRecordError]:
         """Per row its two lines, or what is wrong with it."""
+        ops, times, images = (frame.get_column(name).to_list() for name in ("op", "ts_us", "after"))
         found: list[bytes | PoisonRecordError] = []
-        columns = [frame[name].to_list() for name in _NEEDED]
-        for op, identifier, ts_us, version, after in zip(*columns, strict=True):
+        for op, identifier, ts_us, version, after in zip(
+            ops, ids, times, versions, images, strict=True
+        ):
             try:
                 document = self._document(op, identifier, ts_us, after, deleted_at)
             except PoisonRecordError as error:
                 found.append(error)
                 continue
+            head = self._head, orjson.dumps(values.document_id(identifier)), version
             found.append(
                 b'%b%b,"version_type":"external","version":%d}}\n%b\n'
-                % (
-                    self._head,
-                    orjson.dumps(values.document_id(identifier)),
-                    version,
-                    orjson.dumps(document),
-                )
+                % (*head, values.encoded(document))
             )
         return found
 
@@ -63,10 +62,11 @@ class RowPlan:
         wrapped = [n for n in self._jsons if after[n] is not None and _is_wrapped(after[n])]
         if wrapped:
             meta["wrapped"] = wrapped
-        document: dict[str, Any] = {META: meta}
-        for name, render in self._cells:
+        document = {META: meta, **after}
+        for name, render in self._special:
             value = after[name]
-            document[name] = value if value is None or render is None else render(value)
+            if value is not None:
+                document[name] = render(value)
         return document
 
 

@@ -49,7 +49,11 @@ class Sender:
     ) -> None:
         self._client, self._delivery, self._clock = client, delivery, clock
         self._most_bytes, self._on_written = most_bytes, on_written
-        self._changed = threading.Condition()
+        lock = threading.RLock()
+        self._work = threading.Condition(lock)
+        """The threads wait here."""
+        self._answers = threading.Condition(lock)
+        """The worker waits here."""
         self._is_stopping = False
         self._threads = [
             threading.Thread(target=self._run, name=f"bulk-{number}", daemon=True)
@@ -64,9 +68,9 @@ class Sender:
 
     def stop(self, wait_s: float) -> None:
         """Send nothing more. A request in flight is given ``wait_s`` to be answered."""
-        with self._changed:
+        with self._work:
             self._is_stopping = True
-            self._changed.notify_all()
+            self._work.notify_all()
         deadline = Deadline.after(self._clock, wait_s)
         for thread in self._threads:
             if thread.ident is not None:
@@ -74,7 +78,7 @@ class Sender:
 
     def check(self, topic: str) -> None:
         """Raise what stands in the way of another batch of this topic."""
-        with self._changed:
+        with self._answers:
             self._delivery.check(topic)
 
     def make_room(self, size_bytes: int, deadline: Deadline) -> None:
@@ -83,37 +87,36 @@ class Sender:
         Raises:
             RetryableError: not before the deadline.
         """
-        with self._changed:
+        with self._answers:
             while (held := self._delivery.held_bytes) and held + size_bytes > self._most_bytes:
                 self._wait(deadline, "the lanes to Elasticsearch stayed full")
             self._raise_fatal()
 
     def accept(self, batch: Batch, alias: str, rendered: Rendered) -> None:
-        with self._changed:
+        with self._work:
             self._delivery.accept(batch, alias, rendered)
-            self._changed.notify_all()
+            self._work.notify()
 
     def progress(self) -> Progress:
-        with self._changed:
+        with self._answers:
             self._raise_fatal()
             return self._delivery.progress()
 
     def flush(self, deadline: Deadline) -> None:
-        with self._changed:
+        with self._answers:
             self._raise_fatal()
             while self._delivery.ledger.pending:
                 self._wait(deadline, "Elasticsearch did not answer for all events in time")
 
     def forget(self, partitions: Collection[Partition]) -> None:
-        with self._changed:
+        with self._answers:
             self._delivery.forget(partitions)
-            self._changed.notify_all()
 
     def _wait(self, deadline: Deadline, late: str) -> None:
         if deadline.expired():
             trouble = self._delivery.lanes.trouble()
             raise RetryableError(f"{late}: {trouble.message}" if trouble else late)
-        self._changed.wait(deadline.remaining_s())
+        self._answers.wait(deadline.remaining_s())
         self._raise_fatal()
 
     def _raise_fatal(self) -> None:
@@ -126,42 +129,48 @@ class Sender:
         try:
             while (request := self._next()) is not None:
                 answer = self._send(request)
-                with self._changed:
+                with self._answers:
                     written = self._delivery.settle(request, answer)
-                    self._changed.notify_all()
+                    self._answers.notify_all()
                 self._on_written(written)
         except BaseException as error:
-            with self._changed:
+            with self._answers:
                 self._delivery.fatal = FatalError(
                     f"a sending thread broke: {type(error).__name__}",
                     hint="this is a defect of Callsheet; the offsets are kept",
                 )
-                self._changed.notify_all()
+                self._answers.notify_all()
             raise
 
     def _next(self) -> Request | None:
         """Wait for something to send; None when stopping."""
-        with self._changed:
+        with self._work:
             while not self._is_stopping and self._delivery.fatal is None:
                 now = self._clock.monotonic()
                 request = self._delivery.take(now)
                 if request is not None:
+                    self._work.notify()  # there may be more than one thread's worth
                     return request
                 due = self._delivery.lanes.next_due_s()
-                self._changed.wait(None if due is None or due <= now else due - now)
+                self._work.wait(None if due is None or due <= now else due - now)
             return None
 
     def _send(self, request: Request) -> Answer:
-        names = frozenset[str]().union(*(chunk.entry.names for chunk in request.chunks))
         try:
             response = self._client.perform_request(
                 "POST", BULK, headers=_HEADERS, body=request.body()
             )
             body: Any = response.body
-            return outcomes(body, request.operations, names)
+            return outcomes(body, request.operations, lambda: _names(request))
         except ApiError as error:
             return TooLarge() if error.meta.status == 413 else translated(error, self._clock)
         except TransportError as error:
             return translated(error, self._clock)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             return RetryableError(f"a bulk answer that is not understood: {error}")
+
+
+def _names(request: Request) -> frozenset[str]:
+    """Columns of the tables in a request: what the server's words may name."""
+    schemas = {id(chunk.entry.schema): chunk.entry.schema for chunk in request.chunks}
+    return frozenset(column.name for schema in schemas.values() for column in schema.columns)

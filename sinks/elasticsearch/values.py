@@ -9,7 +9,7 @@ import binascii
 import math
 import struct
 from collections.abc import Callable
-from datetime import date, datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from hashlib import blake2b
 from typing import Any, Final
@@ -23,6 +23,8 @@ from sinks.elasticsearch.geojson import geojson
 
 LONGEST_ID: Final = 512
 """Bytes of an ``_id``: more is refused by the server."""
+
+_EPOCH: Final = datetime(1970, 1, 1)  # noqa: DTZ001 - its text gets a Z
 
 _PREFIX_BYTES: Final = 440
 
@@ -63,11 +65,7 @@ def _digits(micros: int, fraction: int | None) -> str:
 
 def instant_text(ts_us: int) -> str:
     """Microseconds since the epoch as ISO-8601 in UTC."""
-    days, rest = divmod(ts_us, 86_400_000_000)
-    day = date.fromordinal(days + 719_163)
-    seconds, micros = divmod(rest, 1_000_000)
-    minutes, seconds = divmod(seconds, 60)
-    return f"{day}T{minutes // 60:02d}:{minutes % 60:02d}:{seconds:02d}.{micros:06d}Z"
+    return f"{(_EPOCH + timedelta(microseconds=ts_us)).isoformat(timespec='microseconds')}Z"
 
 
 def members(value: str) -> list[str]:
@@ -135,19 +133,18 @@ def shape(value: dict[str, Any]) -> Any:
     return geojson(value["wkb"])
 
 
-def renderer(column: Column, *, is_single: bool) -> Render | None:  # noqa: C901, PLR0911 - one case per kind
-    """None: the value goes as it is. ``is_single``: the batch holds 32-bit floats."""
+def renderer(column: Column, *, is_single: bool) -> Render | None:  # noqa: PLR0911 - one case per kind
+    """None: :func:`encoded` writes the value as it is.
+
+    ``is_single``: the batch holds the column's floats in 32 bits.
+    """
     match column.kind:
-        case Kind.DECIMAL:
-            return _plain_decimal
         case Kind.FLOAT:
             return short_float if is_single else finite
         case Kind.SET:
             return members
         case Kind.JSON:
             return embedded
-        case Kind.DATE:
-            return date.isoformat
         case Kind.TIME:
             return lambda micros: time_text(micros, column.fraction)
         case Kind.DATETIME:
@@ -162,5 +159,12 @@ def renderer(column: Column, *, is_single: bool) -> Render | None:  # noqa: C901
             return None
 
 
-def _plain_decimal(value: Decimal | str) -> str:
-    return value if isinstance(value, str) else format(value, "f")
+def encoded(document: dict[str, Any]) -> bytes:
+    """A document as JSON. Dates are ISO-8601 as orjson writes them, decimals exact texts."""
+    return orjson.dumps(document, default=_exact)
+
+
+def _exact(value: Any) -> str:
+    if not isinstance(value, Decimal):
+        raise TypeError(f"a {type(value).__name__} in a document")
+    return format(value, "f")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from random import Random
 
 import hypothesis.strategies as st
@@ -185,7 +184,7 @@ def test_a_table_whose_index_is_gone_stops_alone() -> None:
     desk.settle(desk.take(), [gone, gone, WRITTEN])
     with pytest.raises(ParkTableError, match="no such index"):
         desk.accept(one_lane(2, first=2))
-    desk.accept(replace(other, frame=other.frame.with_columns(offset=other.frame["offset"] + 1)))
+    desk.accept(a_batch([upsert(8, name="x")], topic=other.topic, first_offset=1))
     desk.work_off()
     progress = desk.delivery.progress()
     assert progress.parked == [Park("studio.finance.titles", "index not writable", gone.detail)]

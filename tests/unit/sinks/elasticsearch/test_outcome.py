@@ -125,7 +125,7 @@ def test_all_written_needs_no_look_at_the_items() -> None:
 
 def test_items_are_in_the_order_of_the_operations() -> None:
     body = {"errors": True, "items": [{"index": {"status": 201}}, PARSING]}
-    found = outcomes(body, 2, NAMES)
+    found = outcomes(body, 2, lambda: NAMES)
     assert found is not None
     assert [item.outcome for item in found] == [Outcome.WRITTEN, Outcome.REJECTED]
     assert isinstance(found[0], Item)

@@ -107,11 +107,15 @@ def by_column(batch: Batch) -> list[Any] | None:
     return None if lines is None else [parsed(line.encode()) for line in lines]
 
 
+def listed(batch: Batch) -> tuple[pl.DataFrame, list[str], list[int]]:
+    return batch.frame, batch.frame["id"].to_list(), batch.frame["version"].to_list()
+
+
 def by_row(batch: Batch) -> list[Any]:
     plan = RowPlan(batch.schema, "titles", batch.frame.schema["after"])
     return [
         line if isinstance(line, PoisonRecordError) else parsed(line)
-        for line in plan.lines(batch.frame, NOW)
+        for line in plan.lines(*listed(batch), NOW)
     ]
 
 
@@ -135,7 +139,8 @@ def test_both_renderers_agree(changes: list[Row]) -> None:
 
 def document(row: Row, *columns: Column) -> dict[str, Any]:
     batch = a_batch([row], a_schema(*columns))
-    (line,) = RowPlan(batch.schema, "titles", batch.frame.schema["after"]).lines(batch.frame, NOW)
+    plan = RowPlan(batch.schema, "titles", batch.frame.schema["after"])
+    (line,) = plan.lines(*listed(batch), NOW)
     assert isinstance(line, bytes)
     found: dict[str, Any] = json.loads(line.split(b"\n")[1])
     return found
