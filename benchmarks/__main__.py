@@ -99,7 +99,8 @@ def _result(benchmark: Benchmark, run: Run) -> dict[str, Any]:
     )
     for measure in outcome.measures:
         verdict = "" if run.quick or measure.bound is None else f" (bound {measure.bound})"
-        run.narrator.say(f"  {measure.name}: {measure.value:,.4g} {measure.unit}{verdict}")
+        value = f"{report.rounded(measure.value):,.10g} {measure.unit}".rstrip()
+        run.narrator.say(f"  {measure.name}: {value}{verdict}")
     return result
 
 

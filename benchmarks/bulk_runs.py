@@ -180,15 +180,13 @@ class BulkRuns:
         data = Films(wire, self._rows)
         refresh = "adaptive" if contender is Contender.ADAPTIVE else "interval"
         pipeline = pipelines.for_films(self._servers, data, refresh=refresh)
-        try:
+        with pipelines.removed_afterwards(self._servers, pipeline):
             with pipelines.running(self._servers, pipeline) as running:
                 sample = self._measure(contender, data, pipeline, running)
             self._check(pipeline)
             if contender is Contender.JSON and self._corpus is None:
                 self._corpus = ceiling.corpus(self._servers.elastic, pipeline.indices)
             return sample
-        finally:
-            self._servers.elastic.delete(pipeline.indices)
 
     def _measure(
         self,

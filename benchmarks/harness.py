@@ -37,7 +37,7 @@ class Bound:
         return value >= self.limit if self.sense is Sense.AT_LEAST else value <= self.limit
 
     def __str__(self) -> str:
-        return f"{'≥' if self.sense is Sense.AT_LEAST else '≤'} {self.limit:g}"
+        return f"{'≥' if self.sense is Sense.AT_LEAST else '≤'} {self.limit:,.10g}"
 
 
 def at_least(limit: float) -> Bound:

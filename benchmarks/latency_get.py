@@ -67,6 +67,7 @@ def _measure(run: Run, servers: Servers, variant: Variant) -> tuple[list[float],
     commits = QUICK_COMMITS if run.quick else COMMITS
     pipeline = pipelines.for_finance(servers, variant.capture)
     with (
+        pipelines.removed_afterwards(servers, pipeline),
         _connect_for(servers, variant) as connect,
         capturing(servers, connect, variant.capture),
         pipelines.running(servers, pipeline) as worker,
@@ -82,7 +83,6 @@ def _measure(run: Run, servers: Servers, variant: Variant) -> tuple[list[float],
                 samples.append(probe.commit_and_wait(WARM_UP + number))
                 task.at(number + 1)
         probe.close()
-    servers.elastic.delete(pipeline.indices)
     return [answer for answer, _ in samples], [request for _, request in samples]
 
 

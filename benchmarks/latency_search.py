@@ -37,6 +37,7 @@ def run(run: Run) -> Outcome:
     seconds = QUICK_SECONDS if run.quick else SECONDS
     pipeline = pipelines.for_finance(servers, CAPTURE, refresh="adaptive")
     with (
+        pipelines.removed_afterwards(servers, pipeline),
         capturing(servers, servers.connect, CAPTURE),
         pipelines.running(servers, pipeline) as worker,
     ):
@@ -45,7 +46,6 @@ def run(run: Run) -> Outcome:
         wait_for_calm(patience_s=0 if run.quick else 30.0)
         run.narrator.say(f"{RATE_PER_S:.0f} commits/s for {seconds:.0f} s")
         samples = _found_after(servers, pipeline.index("titles"), seconds)
-    servers.elastic.delete(pipeline.indices)
     interval = run.resources.bulk.samples(Contender.JSON)
     adaptive = run.resources.bulk.samples(Contender.ADAPTIVE)
     ratio = median(s.rate for s in adaptive) / median(s.rate for s in interval)

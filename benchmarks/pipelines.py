@@ -25,8 +25,6 @@ from callsheet.errors import FatalError
 from connectors.client import ConnectClient
 from sinks import plugin
 
-SMALL_POLL: Final = 64
-"""Events a poll for the mixed traffic: seven tables share it."""
 ASSIGN_S: Final = 60.0
 LOOK_EVERY_S: Final = 0.02
 COMMITTED_FILE: Final = CHECKOUT / "cdc-config/pipelines/search.yaml"
@@ -63,13 +61,15 @@ def for_films(servers: Servers, data: Films, *, refresh: str = "interval") -> Pi
     return _written(servers, "films", _source(data.wire, [data.topic]), sink, schemas=schemas)
 
 
-def for_finance(
-    servers: Servers, capture: Capture, *, refresh: str = "interval", poll_events: int | None = None
-) -> Pipeline:
+def for_finance(servers: Servers, capture: Capture, *, refresh: str = "interval") -> Pipeline:
     """All seven tables of a capture; a new group and new indices at each call."""
-    delivery = {} if poll_events is None else {"poll_events": poll_events}
-    source = _source(Wire.AVRO, capture.topics)
-    return _written(servers, capture.name, source, {"refresh": refresh}, delivery=delivery)
+    return for_topics(servers, capture.name, Wire.AVRO, capture.topics, refresh=refresh)
+
+
+def for_topics(
+    servers: Servers, name: str, wire: Wire, topics: Sequence[str], *, refresh: str = "interval"
+) -> Pipeline:
+    return _written(servers, name, _source(wire, topics), {"refresh": refresh})
 
 
 def committed(servers: Servers) -> Pipeline:
@@ -82,7 +82,7 @@ def committed(servers: Servers) -> Pipeline:
         group=found.settings.group_id,
         dead_letters=found.settings.dead_letter_topic,
         index_template=index,
-        http_port=found.settings.http.port,
+        http_port=worker.free_port(),  # the file's own port may be in use by a user's worker
     )
 
 
@@ -93,13 +93,12 @@ def _source(wire: Wire, topics: Sequence[str]) -> dict[str, Any]:
     return source
 
 
-def _written(  # noqa: PLR0913 - the sections of a file
+def _written(
     servers: Servers,
     name: str,
     source: Mapping[str, Any],
     sink: Mapping[str, Any],
     *,
-    delivery: Mapping[str, Any] | None = None,
     schemas: Mapping[str, str] | None = None,
 ) -> Pipeline:
     unique = f"bench-{name}-{uuid.uuid4().hex[:8]}"
@@ -116,8 +115,6 @@ def _written(  # noqa: PLR0913 - the sections of a file
         "name": unique,
         "source": dict(source),
         "kafka": {"bootstrap_servers": "${env:CALLSHEET_KAFKA_BOOTSTRAP}", "group_id": unique},
-        "delivery": dict(delivery or {}),
-        "http": {"port": pipeline.http_port},
         "sink": {
             "type": "elasticsearch",
             "hosts": ["${env:CALLSHEET_ELASTICSEARCH_URL}"],
@@ -182,7 +179,17 @@ def running(servers: Servers, pipeline: Pipeline) -> Iterator[Worker]:
         yield started
     if letters := dead_letters(servers, pipeline):
         raise FatalError(f"{pipeline.name} put {letters} records aside; see {log}")
-    servers.kafka.delete([pipeline.dead_letters])
+
+
+@contextlib.contextmanager
+def removed_afterwards(servers: Servers, pipeline: Pipeline) -> Iterator[None]:
+    """What the pipeline made: indices, dead letters, commits. Its topics stay."""
+    try:
+        yield
+    finally:
+        servers.elastic.delete(pipeline.indices)
+        servers.kafka.delete([pipeline.dead_letters])
+        servers.kafka.delete_group(pipeline.group)
 
 
 def dead_letters(servers: Servers, pipeline: Pipeline) -> int:

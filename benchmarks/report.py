@@ -42,7 +42,7 @@ def document(
 
 def _fields(measure: Measure) -> dict[str, Any]:
     return {
-        "value": _rounded(measure.value),
+        "value": rounded(measure.value),
         "unit": measure.unit,
         "bound": _bound(measure.bound),
         "passed": measure.passed,
@@ -53,7 +53,7 @@ def _bound(bound: Bound | None) -> dict[str, float] | None:
     return None if bound is None else {bound.sense.value: bound.limit}
 
 
-def _rounded(value: float) -> float:
+def rounded(value: float) -> float:
     """Four significant digits say all that such a measurement knows; whole numbers stay whole."""
     return float(f"{value:.4g}") if abs(value) < 1000 else round(value)
 
@@ -75,18 +75,22 @@ def table(results: Sequence[Mapping[str, Any]], *, judged: bool) -> Table:
             view.add_row(
                 result["name"] if number == 0 else "",
                 measure["name"],
-                f"{measure['value']:,g} {measure['unit']}",
+                _value(measure),
                 _bound_text(measure["bound"]),
                 _verdict(measure) if judged else "",
             )
     return view
 
 
+def _value(measure: Mapping[str, Any]) -> str:
+    return f"{measure['value']:,.10g} {measure['unit']}".rstrip()
+
+
 def _bound_text(bound: Mapping[str, float] | None) -> str:
     if bound is None:
         return "stated"
     ((sense, limit),) = bound.items()
-    return f"{'≥' if sense == 'at_least' else '≤'} {limit:,g}"
+    return f"{'≥' if sense == 'at_least' else '≤'} {limit:,.10g}"
 
 
 def _verdict(measure: Mapping[str, Any]) -> str:
@@ -97,7 +101,7 @@ def _verdict(measure: Mapping[str, Any]) -> str:
 
 def failures(results: Sequence[Mapping[str, Any]]) -> list[str]:
     return [
-        f"{result['name']}: {measure['name']} is {measure['value']:,g} {measure['unit']}, "
+        f"{result['name']}: {measure['name']} is {_value(measure)}, "
         f"the bound is {_bound_text(measure['bound'])}"
         for result in results
         for measure in result["measures"]

@@ -146,8 +146,10 @@ def run(run: Run) -> Outcome:
         pipelines.wait_for_capture(servers, servers.connect, NAME, SETTLE_S)
         pipelines.wait_until_committed(servers, pipeline, TOPICS, SETTLE_S)
         letters = pipelines.dead_letters(servers, pipeline)
-    finally:
-        soak.worker.stop()
+    except BaseException:
+        soak.worker.kill()
+        raise
+    soak.worker.stop()
     compared = [_compare(servers, pipeline, table, run.narrator) for table in BUSINESS_TABLES]
     servers.connect.stop(NAME)
     return _outcome(soak, simulated, compared, letters)

@@ -96,9 +96,10 @@ class Worker:
 
     def kill(self) -> None:
         """kill -9 of the process that the user started, and of whatever it had started."""
-        for pid in self.pids():
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        with contextlib.suppress(psutil.NoSuchProcess):
+            for pid in self.pids():
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
         self.process.wait()
 
     def stop(self) -> None:
@@ -128,6 +129,7 @@ def _peak_mb(pid: int) -> float:
 
 def start(pipeline: Path, health_port: int, environment: Mapping[str, str], log: Path) -> Worker:
     command = [sys.executable, "-m", "callsheet.cli", "run", str(pipeline)]
+    command += ["--http", f"127.0.0.1:{health_port}"]
     with log.open("ab") as output:
         process = subprocess.Popen(
             command, cwd=CHECKOUT, env=dict(environment), stdout=output, stderr=output

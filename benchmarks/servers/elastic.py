@@ -45,13 +45,23 @@ class Elastic:
         """
         headers = {"Content-Type": kind} if body is not None else {}
         try:
-            self._connection.request(method, path, body, headers)
-            response = self._connection.getresponse()
-            return response.status, response.read()
+            try:
+                return self._exchange(method, path, body, headers)
+            except (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError):
+                # A connection kept open since before the server was restarted: no sign of trouble.
+                self._connection.close()
+                return self._exchange(method, path, body, headers)
         except (OSError, http.client.HTTPException) as error:
             self._connection.close()
-            self._connection = self._connect()
             raise UnavailableError(f"Elasticsearch does not answer: {error}.") from error
+
+    def _exchange(
+        self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]
+    ) -> tuple[int, bytes]:
+        """http.client connects by itself where the connection is closed."""
+        self._connection.request(method, path, body, headers)
+        response = self._connection.getresponse()
+        return response.status, response.read()
 
     def call(self, method: str, path: str, body: Any = None) -> Any:
         """JSON in, JSON out; anything but success is an error."""
@@ -70,10 +80,11 @@ class Elastic:
 
     def names(self, pattern: str) -> list[str]:
         """Indices that match, as they are called themselves, not by alias."""
-        found = self.call(
-            "GET", f"/_cat/indices/{pattern}?format=json&h=index&expand_wildcards=all"
-        )
-        return sorted(entry["index"] for entry in found)
+        path = f"/_cat/indices/{pattern}?format=json&h=index&expand_wildcards=all"
+        status, answer = self.send("GET", path)
+        if status == 404:
+            return []
+        return sorted(entry["index"] for entry in orjson.loads(answer))
 
     def delete(self, pattern: str) -> None:
         for name in self.names(pattern):
@@ -116,15 +127,25 @@ class Elastic:
     # --- documents ------------------------------------------------------------------------------
 
     def document(self, index: str, identifier: str) -> Mapping[str, Any] | None:
-        """GET by ``_id``: realtime, needs no refresh."""
+        """GET by ``_id``: realtime, needs no refresh. None while the index or the document is not
+        there yet, or the index is only just being made (503).
+        """
         status, answer = self.send("GET", f"/{index}/_doc/{quote(identifier, safe='')}")
-        if status == 404:
+        if status in {404, 503}:
             return None
+        if status != 200:
+            raise FatalError(f"Elasticsearch: GET {identifier}: {status}: {answer[:300]!r}")
         found: Mapping[str, Any] = orjson.loads(answer)
         return found
 
     def search(self, index: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
-        found: Mapping[str, Any] = self.call("POST", f"/{index}/_search", body)
+        """No hits while the index is not there yet."""
+        status, answer = self.send("POST", f"/{index}/_search", orjson.dumps(body))
+        if status in {404, 503}:
+            return {"hits": {"hits": []}}
+        if status != 200:
+            raise FatalError(f"Elasticsearch: search: {status}: {answer[:300]!r}")
+        found: Mapping[str, Any] = orjson.loads(answer)
         return found
 
     def documents(

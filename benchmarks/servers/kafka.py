@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from confluent_kafka import (
@@ -13,6 +13,7 @@ from confluent_kafka import (
     ConsumerGroupTopicPartitions,
     KafkaError,
     KafkaException,
+    Message,
     TopicPartition,
 )
 from confluent_kafka.admin import AdminClient
@@ -22,15 +23,15 @@ from callsheet.kafka.admin import KafkaTopics
 from callsheet.kafka.topics import Topic
 
 TIMEOUT_S: Final = 30.0
-QUIET_S: Final = 5.0
+QUIET_S: Final = 15.0
 BATCH: Final = 20_000
 
 
 class Kafka:
     def __init__(self, bootstrap: str) -> None:
-        self._settings: dict[str, Any] = {"bootstrap.servers": bootstrap}
-        self._admin = AdminClient({**self._settings, "log_level": 0})
-        self.topics = KafkaTopics(self._settings)
+        self.settings: dict[str, Any] = {"bootstrap.servers": bootstrap}
+        self._admin = AdminClient({**self.settings, "log_level": 0})
+        self.topics = KafkaTopics(self.settings)
 
     def create(self, name: str, partitions: int, config: Mapping[str, str]) -> None:
         """Does nothing to one that exists."""
@@ -106,21 +107,29 @@ class Kafka:
         Raises:
             UnavailableError: nothing came for ``QUIET_S`` seconds and the end was not reached.
         """
+        return sum(len(messages) for messages in self._batches(topic))
+
+    def messages(self, topic: str) -> Iterator[Message]:
+        """The same records themselves."""
+        for messages in self._batches(topic):
+            yield from messages
+
+    def _batches(self, topic: str) -> Iterator[list[Message]]:
         state = self.topics.describe([topic]).get(topic)
         if state is None:
-            return 0
+            return
         reader = self._reader()
         try:
             places = [TopicPartition(topic, number, 0) for number in range(state.partitions)]
             reader.assign(places)
-            return _read_to_end(reader, places)
+            yield from _read_to_end(reader, places)
         finally:
             reader.close()
 
     def _reader(self) -> Consumer:
         return Consumer(
             {
-                **self._settings,
+                **self.settings,
                 "group.id": f"benchmark-reader-{uuid.uuid4().hex}",
                 "enable.auto.commit": False,
                 "enable.partition.eof": False,
@@ -131,18 +140,19 @@ class Kafka:
         )
 
 
-def _read_to_end(reader: Consumer, places: Sequence[TopicPartition]) -> int:
+def _read_to_end(reader: Consumer, places: Sequence[TopicPartition]) -> Iterator[list[Message]]:
     ends = {place.partition: reader.get_watermark_offsets(place, TIMEOUT_S)[1] for place in places}
-    total = 0
+    wanted = {number: end for number, end in ends.items() if end > 0}
     while True:
-        messages = reader.consume(BATCH, timeout=QUIET_S if not total else 1.0)
-        total += sum(message.error() is None for message in messages)
+        # The position moves past what was handed out only with the next call, and past a
+        # transaction's marker at the end perhaps never: one short of the end is there.
         positions = {place.partition: place.offset for place in reader.position(list(places))}
-        # A partition that never held anything has no position: -1001.
-        if all(positions[number] >= end or end == 0 for number, end in ends.items()):
-            return total
-        if not messages:
-            # The end may be markers only, past which the position moves late or not at all.
-            if all(end - positions[number] <= 1 or end == 0 for number, end in ends.items()):
-                return total
-            raise UnavailableError(f"{places[0].topic} could not be read to its end.")
+        if all(positions[number] >= end - 1 for number, end in wanted.items()):
+            messages = reader.consume(BATCH, timeout=0.2)
+            if not messages:
+                return
+        else:
+            messages = reader.consume(BATCH, timeout=QUIET_S)
+            if not messages:
+                raise UnavailableError(f"{places[0].topic} could not be read to its end.")
+        yield [message for message in messages if message.error() is None]

@@ -40,13 +40,10 @@ def test_the_films_run_with_the_defaults(tmp_path: Path) -> None:
 
 def test_the_finance_tables_are_read_together(tmp_path: Path) -> None:
     capture = Capture("x", 1, exactly_once=True)
-    pipeline = pipelines.for_finance(
-        some_servers(tmp_path), capture, refresh="adaptive", poll_events=64
-    )
+    pipeline = pipelines.for_finance(some_servers(tmp_path), capture, refresh="adaptive")
     found = load(pipeline.path, ENVIRONMENT, plugin)
     sink: Any = found.sink
     assert len(found.settings.source.topics) == 7
-    assert found.settings.delivery.poll_events == 64
     assert sink.refresh == "adaptive"
     assert pipeline.index("titles") == f"{pipeline.name}-titles"
     assert pipeline.indices == f"{pipeline.name}-**"
