@@ -49,7 +49,7 @@ class AdaptiveSettings(_Section):
     light_below_events: int = Field(default=200, ge=1, description="Light again at or below.")
     heavy_above_events: int = Field(default=500, ge=1, description="Heavy above.")
     share_of_time: float = Field(
-        default=0.25, gt=0, le=0.5, description="Refreshes take at most this share of the time."
+        default=0.5, gt=0, le=0.9, description="Refreshes take at most this share of the time."
     )
 
     @model_validator(mode="after")
