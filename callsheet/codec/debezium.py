@@ -17,12 +17,9 @@ import polars as pl
 from callsheet.batch import Batch, Decoded, Message, Park, Poison, Skip, Truncation
 from callsheet.codec.avro_schema import SchemaError
 from callsheet.codec.binding import UNSUPPORTED, Dialect, Shape
-from callsheet.codec.columnar import ColumnarTable, NativeModule
+from callsheet.codec.columnar import NativeModule
 from callsheet.codec.envelope import (
     Change,
-    EnvelopeReader,
-    Identity,
-    Layout,
     Truncated,
     foreign,
     identity_of,
@@ -30,7 +27,7 @@ from callsheet.codec.envelope import (
 from callsheet.codec.events import event_of
 from callsheet.codec.frames import frame_of
 from callsheet.codec.grouping import Group, Records, Signature, groups_of
-from callsheet.codec.plan import debezium_plan
+from callsheet.codec.table import Table, TableMaker
 from callsheet.codec.topics import DecoderOptions, skip_by_topic
 from callsheet.errors import FatalError, ParkTableError, PoisonRecordError, Reason
 from callsheet.event import Event
@@ -48,30 +45,6 @@ class _Outcome:
 
     def reject(self, message: Message, fault: PoisonRecordError) -> None:
         self.poison.append(Poison(message, fault.reason, fault.detail))
-
-
-@dataclass(frozen=True, slots=True)
-class _Table:
-    """All that is known of one (topic, signature)."""
-
-    identity: Identity
-    layout: Layout
-    schema: TableSchema
-    shape: Shape
-    reader: EnvelopeReader
-    columnar: ColumnarTable | None
-
-    def row(self, value: bytes, key: bytes | None) -> Change | Truncated:
-        """The careful reading of one record.
-
-        Raises:
-            PoisonRecordError: it cannot be decoded.
-        """
-        raw = self.shape.raw(value, key)
-        result = self.reader.read(raw.value, raw.key)
-        if result.identity != self.identity:
-            raise foreign(f"the topic's other records are of {self.schema.qualified_name}")
-        return result
 
 
 class DebeziumDecoder:
@@ -92,11 +65,10 @@ class DebeziumDecoder:
         options: DecoderOptions | None = None,
     ) -> None:
         self._dialect = dialect
-        self._native = native
-        self._epochs = dict(epochs or {})
         self._options = options or DecoderOptions()
+        self._maker = TableMaker(dialect.convert, native, dict(epochs or {}), self._options)
         self._shapes: dict[tuple[str, Signature], Shape | Skip] = {}
-        self._tables: dict[tuple[str, Signature], _Table] = {}
+        self._tables: dict[tuple[str, Signature], Table] = {}
 
     def decode(self, messages: Sequence[Message]) -> Decoded:
         """See :class:`callsheet.ports.Decoder`."""
@@ -206,7 +178,7 @@ class DebeziumDecoder:
 
     def _first_readable(
         self, topic: str, group: Group, shape: Shape, outcome: _Outcome
-    ) -> tuple[int, _Table | None]:
+    ) -> tuple[int, Table | None]:
         """The group's table, learnt from its first record that can be read at all."""
         records = group.records
         for index, (value, key) in enumerate(zip(records.values, records.keys, strict=True)):
@@ -216,7 +188,7 @@ class DebeziumDecoder:
                 outcome.reject(records.messages[index], fault)
         return len(records), None
 
-    def _by_rows(self, topic: str, table: _Table, records: Records, outcome: _Outcome) -> None:
+    def _by_rows(self, topic: str, table: Table, records: Records, outcome: _Outcome) -> None:
         changes: list[Change] = []
         gone: set[int] = set()
         for index in range(len(records)):
@@ -235,7 +207,7 @@ class DebeziumDecoder:
             )
             outcome.batches.append(_batch(topic, table.schema, frame, kept))
 
-    def _row(self, table: _Table, records: Records, index: int, outcome: _Outcome) -> Change | None:
+    def _row(self, table: Table, records: Records, index: int, outcome: _Outcome) -> Change | None:
         """One change; None where the record went elsewhere."""
         message = records.messages[index]
         try:
@@ -250,7 +222,7 @@ class DebeziumDecoder:
             return None
         return result
 
-    def _by_columns(self, topic: str, table: _Table, records: Records, outcome: _Outcome) -> bool:
+    def _by_columns(self, topic: str, table: Table, records: Records, outcome: _Outcome) -> bool:
         """Whether the columnar path served. A record that it refuses is judged by the row path:
         if that agrees, it is poison (or a truncation) and the others stay in columns; if it
         does not, the whole group goes by rows, for only so its order is kept.
@@ -289,39 +261,16 @@ class DebeziumDecoder:
 
     def _table(
         self, topic: str, signature: Signature, shape: Shape, value: bytes, key: bytes | None
-    ) -> _Table:
+    ) -> Table:
         known = self._tables.get((topic, signature))
         if known is None:
             identity = identity_of(shape.raw(value, key).value)
             try:
-                known = self._new_table(identity, shape)
+                known = self._maker.table(identity, shape)
             except SchemaError as fault:
                 raise ParkTableError(topic, UNSUPPORTED, str(fault)) from fault
             self._tables[topic, signature] = known
         return known
-
-    def _new_table(self, identity: Identity, shape: Shape) -> _Table:
-        layout = shape.layout(self._options.booleans(identity.database, identity.table))
-        return _Table(
-            identity=identity,
-            layout=layout,
-            schema=layout.schema(identity),
-            shape=shape,
-            reader=EnvelopeReader(
-                layout, self._dialect.convert, lambda source: self._epochs.get(source, 0)
-            ),
-            columnar=self._columnar(layout, identity, shape),
-        )
-
-    def _columnar(self, layout: Layout, identity: Identity, shape: Shape) -> ColumnarTable | None:
-        if self._native is None or not layout.key:
-            return None
-        epoch = self._epochs.get(identity.source, 0)
-        try:
-            plan, absent = debezium_plan(layout, identity, epoch, shape.wire)
-        except SchemaError:
-            return None  # a layout that the native decoder does not serve
-        return ColumnarTable(self._native, plan, absent)
 
 
 def _by_topic(messages: Sequence[Message]) -> Mapping[str, Sequence[Message]]:
