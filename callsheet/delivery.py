@@ -148,6 +148,9 @@ class Delivery:
                 message = self.ledger.find(rejection.partition, rejection.offset)
                 self._bury(message, rejection.reason, rejection.detail)
         done = self.ledger.settle(progress.durable)
+        for park in progress.parked:
+            self._metrics.given_back.inc(self.ledger.drop(park.topic))
+            self._park_rest(park)
         counts = progress.counts
         self._world.fuse.delivered(counts.written + counts.superseded + counts.stale)
         self._metrics.settled(counts)

@@ -97,6 +97,18 @@ class Ledger:
                 self._shrink(handful, rest)
         return forgotten
 
+    def drop(self, topic: str) -> int:
+        """The sink let go of what it had accepted of this topic; returns how many rows.
+
+        They were never durable, so nothing past them can be committed: ``handed`` stays.
+        """
+        gone = [handful for handful in self._handfuls if handful.topic == topic]
+        dropped = sum(len(handful.messages) for handful in gone)
+        for handful in gone:
+            self._release(handful)
+        self.events -= dropped
+        return dropped
+
     def _shrink(self, handful: Handful, rest: Sequence[Message]) -> None:
         self.events -= len(handful.messages) - len(rest)
         if not rest:
