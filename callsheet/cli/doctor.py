@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -49,14 +48,16 @@ def _machine() -> Iterator[Finding]:
 
 
 def _decoder() -> Finding:
-    if importlib.util.find_spec("callsheet_native") is not None:
+    from callsheet.codec.columnar import load_native
+
+    if load_native() is not None:
         return Finding("decoder", "native", "ok", "the fast columnar decoder is installed")
     return Finding(
         "decoder",
         "native",
         "warn",
-        "the fast decoder is not installed; the row path decodes, as safe and about ten times "
-        "slower",
+        "the fast decoder is not installed, or is of another version; the row path decodes, as "
+        "safe and about ten times slower",
         hint="install Rust (https://rustup.rs) and run `make setup` again",
     )
 
