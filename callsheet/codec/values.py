@@ -54,7 +54,7 @@ def from_json(field: Field) -> Convert:  # noqa: PLR0911 - one return per wire t
     """Converts what the JSON parser read, fractions as Decimal."""
     canonical = _canonical(field)
     match field.wire:
-        case "bytes" if field.column.kind is Kind.DECIMAL:
+        case "bytes" if field.column.kind in {Kind.DECIMAL, Kind.UNSIGNED}:
             return _decimal_in_json(field, canonical)
         case "bytes":
             return lambda raw: canonical(_base64(raw))

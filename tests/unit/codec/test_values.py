@@ -146,6 +146,8 @@ def test_floats_that_are_no_numbers_pass() -> None:
         ("float", Decimal("0.1"), 0.10000000149011612),
         (VECTOR, [1, Decimal("0.5")], [1.0, 0.5]),
         (POINT, {"x": 1.0, "y": 2.0, "wkb": "AQ==", "srid": None}, {"wkb": b"\x01", "srid": None}),
+        (sourced(decimal(20, 0), "BIGINT UNSIGNED"), 2**64 - 1, 2**64 - 1),
+        (sourced(decimal(20, 0), "BIGINT UNSIGNED"), "AP//////////", 2**64 - 1),
     ],
 )
 def test_json_has_its_own_forms(node: Any, raw: Any, value: Any) -> None:
