@@ -348,7 +348,8 @@ def _copy_overrides(job: MainJob) -> None:
         target = job.folder / kind
         target.mkdir(parents=True, exist_ok=True)
         for file in (CHECKOUT / "cdc-config" / kind).glob(pattern):
-            name = file.name.replace("finance.", f"{job.database.name}.")
+            name = file.name.replace("studio-json.", f"{job.name}.")
+            name = name.replace("finance.", f"{job.database.name}.")
             (target / name).write_bytes(file.read_bytes())
 
 
