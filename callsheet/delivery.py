@@ -12,7 +12,7 @@ from enum import StrEnum
 from structlog.typing import FilteringBoundLogger
 
 from callsheet.backoff import Outage
-from callsheet.batch import Batch, Decoded, Message, Park, Partition, Truncation
+from callsheet.batch import Batch, Decoded, Message, Offset, Park, Partition, Truncation
 from callsheet.errors import FencedError, ParkTableError, Reason, RetryableError
 from callsheet.fuse import Fuse
 from callsheet.ledger import Ledger
@@ -242,4 +242,13 @@ class Delivery:
         self._world.consumer.pause(floors.keys())
         for partition, floor in floors.items():
             if floor is not None:
-                self._world.consumer.seek(partition, floor)
+                self._go_back(partition, floor)
+
+    def _go_back(self, partition: Partition, floor: Offset) -> None:
+        """A client that cannot seek now stops nothing: the partition is paused anyway. Raised from
+        here, the error would take those batches with it that are decoded and not in hand yet.
+        """
+        try:
+            self._world.consumer.seek(partition, floor)
+        except RetryableError as error:
+            self._log.warning("not sought", partition=str(partition), cause=error.message)
