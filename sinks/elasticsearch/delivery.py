@@ -190,12 +190,14 @@ class Delivery:
             return None
         counts: Counter[Outcome] = Counter()
         again: list[int] = []
+        has_failed = False
         for place, item in enumerate(items):
             match item.outcome:
                 case Outcome.AGAIN:
                     again.append(place)
-                case Outcome.FAILED if chunk.attempts + 1 < FAILED_ATTEMPTS:
+                case Outcome.FAILED if chunk.failures + 1 < FAILED_ATTEMPTS:
                     again.append(place)
+                    has_failed = True
                 case Outcome.FAILED | Outcome.REJECTED:
                     row = chunk.rows[place]
                     self.ledger.reject(chunk.entry, row, Reason.REJECTED, item.detail)
@@ -208,7 +210,11 @@ class Delivery:
         self.ledger.settle(
             chunk.entry, written=counts[Outcome.WRITTEN], stale=counts[Outcome.STALE]
         )
-        return chunk.select(again, chunk.attempts + 1) if again else None
+        if not again:
+            return None
+        rest = chunk.select(again, chunk.attempts + 1)
+        rest.failures += has_failed
+        return rest
 
     def _halt(self, entry: Entry, detail: str) -> None:
         if entry.topic not in self.halted:

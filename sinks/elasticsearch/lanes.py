@@ -27,13 +27,17 @@ class Chunk:
     rows: Sequence[int]
     body: bytes
     attempts: int = 0
+    """How often it was put off, for whatever reason: decides how long to wait."""
+    failures: int = 0
+    """How often the server broke on one of it: an outage before does not count."""
 
     def select(self, places: Sequence[int], attempts: int | None = None) -> Chunk:
         """Some of the operations, by their places in ``rows``, in the same order."""
         lines = self.body.split(b"\n")
         body = b"".join(b"%b\n%b\n" % (lines[2 * p], lines[2 * p + 1]) for p in places)
         rows = [self.rows[place] for place in places]
-        return Chunk(self.entry, rows, body, self.attempts if attempts is None else attempts)
+        attempts = self.attempts if attempts is None else attempts
+        return Chunk(self.entry, rows, body, attempts, self.failures)
 
     def split(self, most_bytes: int) -> list[Chunk]:
         """Pieces of about ``most_bytes``, at least one operation each."""

@@ -150,6 +150,20 @@ def test_a_document_on_which_the_server_breaks_is_handed_back_in_the_end() -> No
     assert counts == Counts(written=1)
 
 
+def test_an_outage_before_does_not_count_against_a_document() -> None:
+    desk = Desk()
+    desk.accept(one_lane(1))
+    for _ in range(2 * FAILED_ATTEMPTS):
+        desk.delivery.settle(desk.take(), RetryableError("away"))
+        desk.wait_for_backoff()
+    desk.settle(desk.take(), [Item(Outcome.FAILED, "node_closed_exception: on its way down")])
+    desk.wait_for_backoff()
+    desk.settle(desk.take(), None)
+    durable, rejections, counts = desk.delivery.ledger.take()
+    assert (rejections, counts) == ([], Counts(written=1))
+    assert durable == {Partition("studio.finance.titles", 0): 1}
+
+
 def test_a_request_that_is_too_large_is_halved_down_to_the_document() -> None:
     desk = Desk(lanes=1)
     changes = [upsert(n, name="x" * (9000 if n == 3 else 100)) for n in range(8)]
