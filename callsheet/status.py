@@ -7,8 +7,11 @@ from callsheet.observability.health import ParkedTable, WorkerStatus
 from callsheet.observability.metrics import Metrics
 
 
-def describe(delivery: Delivery, *, has_joined: bool, is_paused: bool) -> WorkerStatus:
-    outage = delivery.outage
+def describe(
+    delivery: Delivery, *, has_joined: bool, is_paused: bool, full_since_s: float | None
+) -> WorkerStatus:
+    """``full_since_s``: since when no more may be read, because so much is in hand."""
+    held_since_s, cause = _held(delivery, full_since_s if is_paused else None)
     floors = delivery.ledger.floors()
     return WorkerStatus(
         assigned=tuple(sorted((p.topic, p.number) for p in floors)),
@@ -16,10 +19,21 @@ def describe(delivery: Delivery, *, has_joined: bool, is_paused: bool) -> Worker
         committed={str(partition): offset for partition, offset in floors.items()},
         in_hand_events=delivery.ledger.events + delivery.held.events,
         is_paused=is_paused,
-        held_since_s=outage.since_s if outage.is_on else delivery.troubled_since_s,
-        held_cause=outage.cause or delivery.trouble,
+        held_since_s=held_since_s,
+        held_cause=cause,
         parked=tuple(ParkedTable(p.topic, p.reason, p.detail) for p in delivery.parked.values()),
     )
+
+
+def _held(delivery: Delivery, full_since_s: float | None) -> tuple[float | None, str]:
+    """The first that applies: a neighbour is away, the sink says why, or it only is slow."""
+    if delivery.outage.is_on:
+        return delivery.outage.since_s, delivery.outage.cause
+    if delivery.troubled_since_s is not None:
+        return delivery.troubled_since_s, delivery.trouble
+    if full_since_s is not None:
+        return full_since_s, f"the destination is slow: {delivery.ledger.events} events in hand"
+    return None, ""
 
 
 def show(status: WorkerStatus, delivery: Delivery, metrics: Metrics) -> None:

@@ -58,6 +58,8 @@ class Slot:
     buffer: bytearray = field(default_factory=bytearray)
     status: WorkerStatus | None = None
     failure: Failure | None = None
+    is_failing: bool = False
+    """It has told its failure, and is about to end."""
     started_s: float = 0.0
     start_at_s: float = 0.0
     failures: int = 0
@@ -134,7 +136,7 @@ class Supervisor:
             process.stdin.write(msgspec.json.encode(order) + b"\n")
             process.stdin.flush()
         slot.process, slot.report_fd, slot.started_s = process, read_fd, self._clock.monotonic()
-        slot.status, slot.buffer = None, bytearray()
+        slot.status, slot.is_failing, slot.buffer = None, False, bytearray()
         os.set_blocking(read_fd, False)
         self._selector.register(read_fd, selectors.EVENT_READ, slot)
         self._log.info(
@@ -165,7 +167,7 @@ class Supervisor:
 
     def _heard(self, slot: Slot, report: Report) -> None:
         if report.failure is not None:
-            slot.failure = report.failure
+            slot.failure, slot.is_failing = report.failure, True
         if report.status is not None:
             slot.status = report.status
             self._relay.heard(slot.plan.pipeline, slot.plan.worker, report.metrics)
@@ -266,7 +268,7 @@ class Supervisor:
             pid=process.pid if process else None,
             # A worker that we are about to start again is no reason to kill us all.
             is_live=live.is_well if live else True,
-            is_ready=ready.is_well if ready else False,
+            is_ready=ready is not None and ready.is_well and not slot.is_failing,
             detail=detail,
             restarts=slot.restarts,
             last_error=error,

@@ -194,6 +194,11 @@ class Worker:
         pulse.beat()
         if now_s >= self._published_s + self._limits.status_interval_s:
             self._published_s = now_s
-            state = describe(self._delivery, has_joined=self._has_joined, is_paused=self._is_paused)
+            state = describe(
+                self._delivery,
+                has_joined=self._has_joined,
+                is_paused=self._is_paused,
+                full_since_s=self._full_since_s,
+            )
             pulse.publish(state)
             show(state, self._delivery, self._world.metrics)

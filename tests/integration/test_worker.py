@@ -8,16 +8,23 @@ from dataclasses import replace
 
 import pytest
 import structlog
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Producer, TopicPartition
 
-from callsheet.batch import Message, Offset, Partition
+from callsheet.batch import Offset, Partition
 from callsheet.errors import FatalError, FencedError, Reason, UsageError
 from callsheet.kafka.consumer import GroupConsumer
 from callsheet.kafka.dead_letters import KafkaDeadLetters, dead_letter_topic
 from callsheet.kafka.offsets import Target, planned
 from callsheet.kafka.settings import Membership
 from callsheet.ports import Deadline, SystemClock
-from tests.support.kafka import LIMITS, Cluster, a_cluster, a_worker, eventually
+from tests.support.kafka import (
+    LIMITS,
+    Cluster,
+    a_cluster,
+    a_worker,
+    eventually,
+    letters_of,
+)
 from tests.support.memory_sink import MemorySink, MemoryStore
 
 
@@ -189,27 +196,6 @@ def test_a_pattern_takes_new_topics_in_without_reading_again(cluster: Cluster) -
     eventually(lambda: len(store.rows(second)) == 20, "the second topic")
     live.stop()
     assert live.count("consumed_events_total") == 70
-
-
-def letters_of(cluster: Cluster, topic: str, count: int) -> list[Message]:
-    consumer = Consumer(
-        {
-            "bootstrap.servers": cluster.connection.bootstrap_servers,
-            "group.id": f"{cluster.name}-reader",
-            "auto.offset.reset": "earliest",
-            "enable.auto.commit": False,
-        }
-    )
-    consumer.assign([TopicPartition(topic, 0, 0)])
-    found: list[Message] = []
-    eventually(lambda: len(_read(consumer, found)) >= count, f"{count} letters")
-    consumer.close()
-    return found
-
-
-def _read(consumer: Consumer, found: list[Message]) -> list[Message]:
-    found += [m for m in consumer.consume(100, 0.2) if m.error() is None]  # type: ignore[misc]
-    return found
 
 
 def test_a_dead_letter_carries_all_that_a_replay_needs(cluster: Cluster) -> None:

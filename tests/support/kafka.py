@@ -13,8 +13,8 @@ from uuid import uuid4
 
 import polars as pl
 import structlog
-from confluent_kafka import Producer
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
 from prometheus_client import CollectorRegistry
 
 from callsheet.backoff import Backoff, Outage
@@ -106,6 +106,27 @@ def a_cluster(env: Mapping[str, str]) -> Iterator[Cluster]:
     finally:
         if cluster.made:
             cluster.remove()
+
+
+def letters_of(cluster: Cluster, topic: str, count: int) -> list[Message]:
+    consumer = Consumer(
+        {
+            "bootstrap.servers": cluster.connection.bootstrap_servers,
+            "group.id": f"{cluster.name}-reader",
+            "auto.offset.reset": "earliest",
+            "enable.auto.commit": False,
+        }
+    )
+    consumer.assign([TopicPartition(topic, 0, 0)])
+    found: list[Message] = []
+    eventually(lambda: len(_read(consumer, found)) >= count, f"{count} letters")
+    consumer.close()
+    return found
+
+
+def _read(consumer: Consumer, found: list[Message]) -> list[Message]:
+    found += [m for m in consumer.consume(100, 0.2) if m.error() is None]  # type: ignore[misc]
+    return found
 
 
 class LineDecoder:
