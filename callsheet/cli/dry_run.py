@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from callsheet.cli import console
 from callsheet.errors import UnavailableError
 
 if TYPE_CHECKING:
@@ -19,26 +21,30 @@ _PATIENCE_S = 20.0
 
 
 def show(file: Path, limit: int) -> None:
-    """Print up to ``limit`` lines of JSON from where the group stands; write and commit nothing."""
+    """Print up to ``limit`` lines of JSON, from where the group stands or, where it has read all,
+    from the beginning; write and commit nothing.
+    """
     from callsheet.app import sink_of
     from callsheet.config.loading import load
     from sinks import plugin
 
     pipeline = load(file, os.environ, plugin)
     sink = sink_of(pipeline, 0)
-    lines = _lines(pipeline, sink)
-    for _, line in zip(range(limit), lines, strict=False):
-        sys.stdout.write(line + "\n")
+    lines = list(islice(_lines(pipeline, sink, is_replay=False), limit))
+    if not lines:
+        console.stderr().print("The group has read all there is; shown from the logs' beginning.")
+        lines = list(islice(_lines(pipeline, sink, is_replay=True), limit))
+    sys.stdout.writelines(line + "\n" for line in lines)
 
 
-def _lines(pipeline: Pipeline, sink: Sink) -> Iterator[str]:
-    for decoded in _decoded(pipeline):
+def _lines(pipeline: Pipeline, sink: Sink, *, is_replay: bool) -> Iterator[str]:
+    for decoded in _decoded(pipeline, is_replay=is_replay):
         for batch in decoded.batches:
             yield from _preview(sink, batch)
         yield from map(_text, _troubles(decoded))
 
 
-def _decoded(pipeline: Pipeline) -> Iterator[Decoded]:
+def _decoded(pipeline: Pipeline, *, is_replay: bool) -> Iterator[Decoded]:
     from callsheet.app import connection_of, decoder_of
     from callsheet.kafka.groups import KafkaGroups
     from callsheet.kafka.peek import Peek
@@ -53,7 +59,7 @@ def _decoded(pipeline: Pipeline) -> Iterator[Decoded]:
             "none of the pipeline's topics exists yet",
             hint="does capture run? `callsheet connectors status`",
         )
-    committed = groups.committed(settings.group_id)
+    committed = {} if is_replay else groups.committed(settings.group_id)
     deadline = Deadline.after(SystemClock(), _PATIENCE_S)
     with Peek(connection, {p: committed.get(p) for p in partitions}) as peek:
         while not peek.is_at_end and not deadline.expired():

@@ -63,7 +63,7 @@ class Catalog:
         return alias
 
     def _ensure(self, topic: str, schema: TableSchema, deadline: Deadline) -> str:
-        alias = _alias(self._settings.index, topic, schema)
+        alias = alias_of(self._settings.index, topic, schema)
         remaining = max(_LEAST_TIMEOUT_S, deadline.remaining_s())
         client = self._client.options(
             request_timeout=min(self._settings.request_timeout_seconds, remaining)
@@ -89,7 +89,12 @@ class Catalog:
         return alias
 
 
-def _alias(template: str, topic: str, schema: TableSchema) -> str:
+def alias_of(template: str, topic: str, schema: TableSchema) -> str:
+    """The name that a table's documents are written and searched under.
+
+    Raises:
+        ParkTableError: Elasticsearch allows no such name.
+    """
     name = template.format(
         source=schema.source, database=schema.database, table=schema.table
     ).lower()

@@ -46,7 +46,9 @@ class ColumnPlan:
 
     def _is_doubtful(self, frame: pl.DataFrame) -> bool:
         live = (pl.col("op") != Op.DELETE.value) & pl.col("after").is_null()
-        checks = [live.any()]
+        # Beyond its range the formatting of an instant would not refuse but panic.
+        is_instant = pl.col("ts_us").is_between(values.EARLIEST_US, values.LATEST_US)
+        checks = [live.any(), (~is_instant).any()]
         for column in self._floats:
             value = pl.col("after").struct.field(column.name)
             if column.kind is Kind.VECTOR:

@@ -58,8 +58,10 @@ class _Reader:
         if kind == "GeometryCollection":
             return {"type": kind, "geometries": self._parts(order, depth)}
         if kind.startswith("Multi"):
-            parts = [part["coordinates"] for part in self._parts(order, depth)]
-            return {"type": kind, "coordinates": parts}
+            parts = self._parts(order, depth)
+            if any(part["type"] != kind.removeprefix("Multi") for part in parts):
+                raise _malformed(f"a {kind} of other parts")
+            return {"type": kind, "coordinates": [part["coordinates"] for part in parts]}
         return {"type": kind, "coordinates": self._coordinates(kind, order)}
 
     def _parts(self, order: str, depth: int) -> list[dict[str, Any]]:

@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Final
 
+import orjson
 import structlog
 from elastic_transport import ApiError, TransportError
 
@@ -13,7 +14,7 @@ from callsheet.batch import Batch, Offset, Partition
 from callsheet.ports import Deadline
 from callsheet.sink import Progress, SinkContext
 from sinks.elasticsearch import overrides, server
-from sinks.elasticsearch.catalog import Catalog
+from sinks.elasticsearch.catalog import Catalog, alias_of
 from sinks.elasticsearch.client import connect, translated
 from sinks.elasticsearch.delivery import Delivery
 from sinks.elasticsearch.lanes import Lanes
@@ -88,6 +89,25 @@ class ElasticsearchSink:
         alias = self._opened().target(batch.topic, batch.schema, deadline)
         self._sender.make_room(batch.size_bytes, deadline)
         self._sender.accept(batch, alias, self._renderer.render(batch, alias))
+
+    def preview(self, batch: Batch) -> list[bytes]:
+        """Each bulk operation as one line of JSON: its action, then its document.
+
+        What an operation of the same ID supersedes within the batch does not travel, so is not
+        shown. Needs no server.
+        """
+        alias = alias_of(self._settings.index, batch.topic, batch.schema)
+        whole = Renderer(1, self._settings.in_flight_bytes, self._clock).render(batch, alias)
+        lines = b"".join(piece.body for piece in whole.pieces).splitlines()
+        shown = [
+            action[:-1] + b',"document":' + document + b"}"
+            for action, document in zip(lines[::2], lines[1::2], strict=True)
+        ]
+        refused = [
+            orjson.dumps({"dead_letter": {"reason": each.reason, "detail": each.detail}})
+            for each in whole.refusals
+        ]
+        return shown + refused
 
     def progress(self) -> Progress:
         return self._sender.progress()

@@ -25,6 +25,9 @@ LONGEST_ID: Final = 512
 """Bytes of an ``_id``: more is refused by the server."""
 
 _EPOCH: Final = datetime(1970, 1, 1)  # noqa: DTZ001 - its text gets a Z
+EARLIEST_US: Final = -62_135_596_800_000_000
+"""Commit times that have a text: the years 1 to 9999."""
+LATEST_US: Final = 253_402_300_799_999_999
 
 _PREFIX_BYTES: Final = 440
 
@@ -64,8 +67,17 @@ def _digits(micros: int, fraction: int | None) -> str:
 
 
 def instant_text(ts_us: int) -> str:
-    """Microseconds since the epoch as ISO-8601 in UTC."""
-    return f"{(_EPOCH + timedelta(microseconds=ts_us)).isoformat(timespec='microseconds')}Z"
+    """Microseconds since the epoch as ISO-8601 in UTC.
+
+    Raises:
+        PoisonRecordError: not between ``EARLIEST_US`` and ``LATEST_US``.
+    """
+    try:
+        instant = _EPOCH + timedelta(microseconds=ts_us)
+    except OverflowError as error:
+        detail = "a commit time outside the years 1 to 9999"
+        raise PoisonRecordError(Reason.UNREPRESENTABLE, detail) from error
+    return f"{instant.isoformat(timespec='microseconds')}Z"
 
 
 def members(value: str) -> list[str]:
@@ -115,7 +127,7 @@ def json_text(text: str) -> str:
     """
     try:
         _ANY_JSON.decode(text)
-    except (msgspec.DecodeError, UnicodeEncodeError) as error:
+    except (msgspec.DecodeError, UnicodeEncodeError, RecursionError) as error:
         raise PoisonRecordError(Reason.SCHEMA_MISMATCH, "the text is not JSON") from error
     return text.replace("\n", " ").replace("\r", " ")  # only whitespace between tokens can be one
 
@@ -130,7 +142,10 @@ def embedded_text(text: str) -> str:
 
 
 def shape(value: dict[str, Any]) -> Any:
-    return geojson(value["wkb"])
+    wkb = value["wkb"]
+    if wkb is None:  # Debezium's schema of a point allows it
+        raise PoisonRecordError(Reason.SCHEMA_MISMATCH, "a geometry without its bytes")
+    return geojson(wkb)
 
 
 def renderer(column: Column, *, is_single: bool) -> Render | None:  # noqa: PLR0911 - one case per kind
