@@ -57,6 +57,8 @@ def test_each_kind_of_shape(order: str) -> None:
         head(2) + struct.pack("<I", 0xFFFFFFFF),
         head(8) + struct.pack("<dd", 1, 2),
         (head(7) + struct.pack("<I", 1)) * 50,
+        head(4) + struct.pack("<I", 1) + head(7) + struct.pack("<I", 0),
+        head(6) + struct.pack("<I", 1) + head(2) + points(1, 2, 3, 4),
     ],
 )
 def test_what_is_no_shape_is_poison(wkb: bytes) -> None:

@@ -201,7 +201,9 @@ def test_a_delete_leaves_a_tombstone_without_values() -> None:
         (Column("v", Kind.JSON), '{"a":', Reason.SCHEMA_MISMATCH),
         (Column("v", Kind.JSON), '1},"name":{"a":1', Reason.SCHEMA_MISMATCH),
         (Column("v", Kind.JSON), '{}}\n{"delete":{"_id":"7"}}', Reason.SCHEMA_MISMATCH),
+        (Column("v", Kind.JSON), "[" * 5000 + "]" * 5000, Reason.SCHEMA_MISMATCH),
         (Column("v", Kind.GEOMETRY), {"wkb": b"\x01", "srid": 0}, Reason.SCHEMA_MISMATCH),
+        (Column("v", Kind.GEOMETRY), {"wkb": None, "srid": 0}, Reason.SCHEMA_MISMATCH),
     ],
 )
 @pytest.mark.parametrize("size", [3, SMALL + 20])
@@ -215,6 +217,16 @@ def test_what_cannot_be_written_is_refused_alone(
     assert sorted(row for piece in rendered.pieces for row in piece.rows) == [
         row for row in range(size) if row != 1
     ]
+
+
+@pytest.mark.parametrize("ts_us", [values.LATEST_US + 1, values.EARLIEST_US - 1, (1 << 63) - 1])
+@pytest.mark.parametrize("size", [3, SMALL + 20])
+def test_a_commit_time_without_a_text_is_refused_alone(ts_us: int, size: int) -> None:
+    changes = [upsert(n, name="x") for n in range(size)]
+    changes[1] = Row(Op.DELETE, "1", ts_us=ts_us)
+    rendered = Renderer(4, 1 << 20, SystemClock()).render(a_batch(changes), "t")
+    assert [(r.row, r.reason) for r in rendered.refusals] == [(1, Reason.UNREPRESENTABLE)]
+    assert rendered.operations == size - 1
 
 
 def test_a_change_without_its_row_is_refused() -> None:
