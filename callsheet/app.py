@@ -6,6 +6,7 @@ import ssl
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from random import Random
 
 from prometheus_client import CollectorRegistry
@@ -192,29 +193,30 @@ def _booleans(source: SourceSettings) -> Mapping[str, list[str]]:
 def _dialect(pipeline: Pipeline) -> Dialect:
     source = pipeline.settings.source
     if source.registry is not None and source.format == "avro":
-        return AvroDialect(_registry(source.registry))
+        return AvroDialect(_registry(source.registry, pipeline.config_dir))
     return JsonDialect(load_declared(pipeline.config_dir / source.schemas_dir))
 
 
-def _registry(settings: RegistrySettings) -> SchemaRegistry:
+def _registry(settings: RegistrySettings, folder: Path) -> SchemaRegistry:
     user, password, token = settings.username, settings.password, settings.bearer_token
     return SchemaRegistry(
         settings.url,
         basic=(user, password.get_secret_value()) if user and password else None,
         bearer_token=token.get_secret_value() if token else None,
-        verify=_tls(settings),
+        verify=_tls(settings, folder),
     )
 
 
-def _tls(settings: RegistrySettings) -> ssl.SSLContext | bool:
+def _tls(settings: RegistrySettings, folder: Path) -> ssl.SSLContext | bool:
+    """``folder``: what relative paths start at."""
     if settings.ca_file is None and settings.certificate_file is None:
         return True
     try:
         context = ssl.create_default_context(
-            cafile=str(settings.ca_file) if settings.ca_file else None
+            cafile=folder / settings.ca_file if settings.ca_file else None
         )
-        if settings.certificate_file is not None:
-            context.load_cert_chain(settings.certificate_file, settings.key_file)
+        if settings.certificate_file is not None and settings.key_file is not None:
+            context.load_cert_chain(folder / settings.certificate_file, folder / settings.key_file)
     except OSError as error:  # ssl.SSLError is one
         raise ConfigError(
             f"the schema registry's certificates cannot be read: {error.strerror or error}",
