@@ -103,7 +103,7 @@ def short_float(value: float) -> float:
     """The shortest decimal that is this 32-bit float, so that 0.1 does not read 0.1000000015."""
     finite(value)
     fewest = 6 if abs(value) >= _SMALLEST_NORMAL else 1
-    for digits in range(fewest, 9):
+    for digits in range(fewest, 10):  # nine digits tell any two of them apart
         short = float(f"{value:.{digits}g}")
         if struct.unpack("f", struct.pack("f", short))[0] == value:
             return short
