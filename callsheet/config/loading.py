@@ -133,7 +133,9 @@ class _Loading:
             return None
 
     def failed(self) -> ConfigError:
-        faults = sorted(self.faults, key=lambda fault: fault.line)
+        # A secret in the sink's block is seen by both parts, and told once.
+        once = {str(fault): fault for fault in self.faults}.values()
+        faults = sorted(once, key=lambda fault: fault.line)
         number = f"{len(faults)} faults" if len(faults) != 1 else "1 fault"
         return ConfigError(
             f"{self._document.file}: {number}",

@@ -298,6 +298,7 @@ class PipelineSettings(Section):
     workers: int = Field(default=1, ge=1, le=64, description="Processes; `--workers` overrides.")
     http: HttpSettings = HttpSettings()
     sink: Mapping[str, Any] = Field(
+        repr=False,  # resolved already, and not known yet what in it is secret
         description="The destination: `type` names it, the rest are its own settings."
     )
 

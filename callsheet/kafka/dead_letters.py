@@ -80,6 +80,7 @@ class KafkaDeadLetters:
         self._topic, self._pipeline, self._version = topic, pipeline, version
         self._budget_s, self._log = budget_s, log
         self._failures: list[str] = []
+        self._unacknowledged = 0
         config = producer_config(connection, max_message_bytes=max_message_bytes, budget_s=budget_s)
         try:
             self._producer = Producer({**config, "error_cb": self._note, "log_level": 0})
@@ -105,8 +106,16 @@ class KafkaDeadLetters:
         except BufferError:
             # The queue is full: make room once, within the budget, or stop.
             self._producer.flush(self._budget_s)
-            self._produce(message, headers)
+            self._produce_or_stop(message, headers)
         self._producer.poll(0)
+
+    def _produce_or_stop(
+        self, message: Message, headers: Sequence[tuple[str, bytes | None]]
+    ) -> None:
+        try:
+            self._produce(message, headers)
+        except BufferError as error:
+            raise self._failed("no acknowledgement in time") from error
 
     def _produce(self, message: Message, headers: Sequence[tuple[str, bytes | None]]) -> None:
         try:
@@ -119,8 +128,10 @@ class KafkaDeadLetters:
             )
         except KafkaException as error:
             raise self._failed(error.args[0].str()) from error
+        self._unacknowledged += 1
 
     def _delivered(self, error: KafkaError | None, _message: ClientMessage) -> None:
+        self._unacknowledged -= 1
         if error is not None:
             self._failures.append(error.str())
 
@@ -128,12 +139,11 @@ class KafkaDeadLetters:
         self._log.warning("kafka", cause=error.str(), code=error.name())
 
     def flush(self, deadline: Deadline) -> None:
-        if not len(self._producer) and not self._failures:
-            return
-        left = self._producer.flush(deadline.remaining_s())
+        if self._unacknowledged:
+            self._producer.flush(deadline.remaining_s())
         if self._failures:
             raise self._failed(self._failures[0])
-        if left:
+        if self._unacknowledged:
             raise self._failed("no acknowledgement in time")
 
     def _failed(self, why: str) -> DeadLetterError:
