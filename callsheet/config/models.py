@@ -299,7 +299,7 @@ class PipelineSettings(Section):
     http: HttpSettings = HttpSettings()
     sink: Mapping[str, Any] = Field(
         repr=False,  # resolved already, and not known yet what in it is secret
-        description="The destination: `type` names it, the rest are its own settings."
+        description="The destination: `type` names it, the rest are its own settings.",
     )
 
     @property
@@ -323,11 +323,14 @@ class PipelineSettings(Section):
             raise ValueError("the pipeline would read its own dead letters")
         delivery, letters_s = self.delivery, self.dead_letters.budget_seconds
         # One turn of the loop may hand over partitions, write, and commit; each waits for letters.
+        # Before it a full hand may have been sat out, without a poll.
         turn_s = delivery.write_budget_seconds + delivery.revoke_budget_seconds + 2 * letters_s
+        turn_s += delivery.pause_after_seconds
         if turn_s >= delivery.max_poll_interval_seconds:
             raise ValueError(
-                f"one turn of the loop may take {turn_s:g} s (write_budget_seconds + "
-                "revoke_budget_seconds + 2 x dead_letters.budget_seconds), which must stay below "
-                f"max_poll_interval_seconds ({delivery.max_poll_interval_seconds:g})"
+                f"between two polls may lie {turn_s:g} s (pause_after_seconds + "
+                "write_budget_seconds + revoke_budget_seconds + 2 x dead_letters.budget_seconds), "
+                "which must stay below max_poll_interval_seconds "
+                f"({delivery.max_poll_interval_seconds:g})"
             )
         return self
