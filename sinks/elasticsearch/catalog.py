@@ -64,14 +64,24 @@ class Catalog:
 
     def _ensure(self, topic: str, schema: TableSchema, deadline: Deadline) -> str:
         alias = alias_of(self._settings.index, topic, schema)
-        remaining = max(_LEAST_TIMEOUT_S, deadline.remaining_s())
-        client = self._client.options(
-            request_timeout=min(self._settings.request_timeout_seconds, remaining)
-        )
+        if any(column.name == fields.META for column in schema.columns):
+            raise ParkTableError(
+                topic,
+                "column name",
+                f"a column is named {fields.META}, as Callsheet's own field is",
+                hint="rename the column, or leave it out of the capture (column.exclude.list)",
+            )
         override = self._overrides.get(schema.qualified_name, Override())
         wanted = override.applied(fields.properties(schema, self._server_types))
         table = _Table(
-            client, self._settings, override, topic=topic, alias=alias, schema=schema, wanted=wanted
+            self._client,
+            self._settings,
+            override,
+            deadline=deadline,
+            topic=topic,
+            alias=alias,
+            schema=schema,
+            wanted=wanted,
         )
         found = table.find()
         if found is None and not table.create():
@@ -117,15 +127,25 @@ class _Table:
         settings: ElasticsearchSettings,
         override: Override,
         *,
+        deadline: Deadline,
         topic: str,
         alias: str,
         schema: TableSchema,
         wanted: Mapping[str, Any],
     ) -> None:
-        self._client, self._settings, self._override = client, settings, override
+        self._any_client, self._deadline = client, deadline
+        self._settings, self._override = settings, override
         self._topic, self._alias, self._schema = topic, alias, schema
         self._wanted = wanted
         self.first_index = f"{alias}-v1"
+
+    @property
+    def _client(self) -> Elasticsearch:
+        """Each request gets what those before it have left of the deadline."""
+        left_s = max(_LEAST_TIMEOUT_S, self._deadline.remaining_s())
+        return self._any_client.options(
+            request_timeout=min(self._settings.request_timeout_seconds, left_s)
+        )
 
     def parked(self, reason: str, detail: str, *, hint: str) -> ParkTableError:
         return ParkTableError(self._topic, reason, detail, hint=hint)
