@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from callsheet.delivery import Delivery
 from callsheet.observability.health import ParkedTable, WorkerStatus
 from callsheet.observability.metrics import Metrics
 
 
-def describe(
-    delivery: Delivery, *, has_joined: bool, is_paused: bool, full_since_s: float | None
-) -> WorkerStatus:
-    """``full_since_s``: since when no more may be read, because so much is in hand."""
-    held_since_s, cause = _held(delivery, full_since_s if is_paused else None)
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How the loop stands; ``full_since_s``: no more may be read, because so much is in hand."""
+
+    has_joined: bool
+    is_paused: bool
+    full_since_s: float | None
+
+
+def describe(delivery: Delivery, standing: Standing) -> WorkerStatus:
+    held_since_s, cause = _held(delivery, standing.full_since_s if standing.is_paused else None)
     floors = delivery.ledger.floors()
     return WorkerStatus(
         assigned=tuple(sorted((p.topic, p.number) for p in floors)),
-        has_joined=has_joined,
+        has_joined=standing.has_joined,
         committed={str(partition): offset for partition, offset in floors.items()},
         in_hand_events=delivery.ledger.events + delivery.held.events,
-        is_paused=is_paused,
+        is_paused=standing.is_paused,
         held_since_s=held_since_s,
         held_cause=cause,
         parked=tuple(ParkedTable(p.topic, p.reason, p.detail) for p in delivery.parked.values()),

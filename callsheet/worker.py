@@ -16,7 +16,7 @@ from callsheet.delivery import Delivery, Step, Surroundings
 from callsheet.errors import RetryableError
 from callsheet.limits import Limits, TruncatePolicy
 from callsheet.ports import Deadline
-from callsheet.status import describe, show
+from callsheet.status import Standing, describe, show
 
 
 class Worker:
@@ -194,11 +194,7 @@ class Worker:
         pulse.beat()
         if now_s >= self._published_s + self._limits.status_interval_s:
             self._published_s = now_s
-            state = describe(
-                self._delivery,
-                has_joined=self._has_joined,
-                is_paused=self._is_paused,
-                full_since_s=self._full_since_s,
-            )
+            standing = Standing(self._has_joined, self._is_paused, self._full_since_s)
+            state = describe(self._delivery, standing)
             pulse.publish(state)
             show(state, self._delivery, self._world.metrics)
