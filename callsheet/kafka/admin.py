@@ -19,6 +19,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # it re-expor
 )
 
 from callsheet.errors import CallsheetError, FatalError, PreconditionError, UnavailableError
+from callsheet.kafka.faults import ADMIN_DEFAULTS
 from callsheet.kafka.topics import Topic, TopicState
 from callsheet.ports import Clock, Deadline, SystemClock
 
@@ -35,7 +36,14 @@ _AWAY = frozenset(
     }
 )
 # A topic just created, or a broker just lost: the partition's leader is about to be known.
-_UNSETTLED = frozenset({KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE})
+_UNSETTLED = frozenset(
+    {
+        KafkaError.NOT_LEADER_FOR_PARTITION,
+        KafkaError.LEADER_NOT_AVAILABLE,
+        KafkaError.FENCED_LEADER_EPOCH,
+        KafkaError.UNKNOWN_LEADER_EPOCH,
+    }
+)
 _SETTLE_S = 0.1
 _GRANT = "Grant this client Create, Describe, DescribeConfigs and AlterConfigs."
 _REFUSALS = {
@@ -65,7 +73,7 @@ class KafkaTopics:
     ) -> None:
         """``settings`` are librdkafka's, ``bootstrap.servers`` and security among them."""
         # librdkafka logs a dead broker to stderr for ever; the error that is raised says it once.
-        self._admin = AdminClient({**settings, "log_level": 0})
+        self._admin = AdminClient({**ADMIN_DEFAULTS, **settings})
         self._brokers = settings["bootstrap.servers"]
         self._timeout_s = timeout_s
         self._clock = clock or SystemClock()

@@ -49,11 +49,19 @@ PASSING = frozenset(
         KafkaError.NETWORK_EXCEPTION,
         KafkaError.LEADER_NOT_AVAILABLE,
         KafkaError.NOT_LEADER_FOR_PARTITION,
+        KafkaError.FENCED_LEADER_EPOCH,
+        KafkaError.UNKNOWN_LEADER_EPOCH,
         KafkaError.UNKNOWN_TOPIC_OR_PART,
         KafkaError.UNSTABLE_OFFSET_COMMIT,
         KafkaError.THROTTLING_QUOTA_EXCEEDED,
     }
 )
+
+ADMIN_DEFAULTS = {"log_level": 0, "metadata.max.age.ms": 5_000}
+"""Of every admin client. It lists offsets under the leader epoch that it knows, and when the
+brokers refuse that as outdated it does not ask for a newer one: after a restart of a broker it
+would be blind until its metadata expires, by default for 15 minutes.
+"""
 
 
 def translated(error: KafkaError, doing: str) -> CallsheetError:

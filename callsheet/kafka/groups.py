@@ -23,7 +23,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # re-exported
 
 from callsheet.batch import Offset, Partition
 from callsheet.errors import CallsheetError, ConfigError, FatalError, UnavailableError, UsageError
-from callsheet.kafka.faults import PASSING, REFUSED
+from callsheet.kafka.faults import ADMIN_DEFAULTS, PASSING, REFUSED
 from callsheet.kafka.settings import Connection
 
 _T = TypeVar("_T")
@@ -68,7 +68,7 @@ class KafkaGroups:
     """
 
     def __init__(self, connection: Connection, *, timeout_s: float = 20.0) -> None:
-        self._admin = AdminClient({**connection.common(), "log_level": 0})
+        self._admin = AdminClient({**ADMIN_DEFAULTS, **connection.common()})
         self._brokers, self._timeout_s = connection.bootstrap_servers, timeout_s
 
     def state(self, group_id: str) -> GroupState:
