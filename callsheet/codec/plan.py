@@ -22,6 +22,8 @@ PLAN_VERSION: Final = 1
 Node = dict[str, Any]
 _TEXT: Final = ("string",)
 _WHOLE: Final = ("int", "long")
+_MOST_DIGITS: Final = 65
+"""Of MySQL's longest DECIMAL; the native decoder has room for little more."""
 _SCALES: Final = {Unit.MILLIS: (1000, 1), Unit.MICROS: (1, 1), Unit.NANOS: (1, 1000)}
 _SOURCE_CELLS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
     "ts_us": ("integer", _WHOLE),
@@ -249,6 +251,8 @@ def _cell_of(field: Field) -> Any:
     column = field.column
     match column.kind:
         case Kind.DECIMAL:
+            if (column.precision or 0) > _MOST_DIGITS:
+                raise SchemaError(f"a decimal of {column.precision} digits")
             size = {"precision": column.precision, "scale": column.scale or 0}
             return {"decimal_text" if field.is_wide_decimal else "decimal": size}
         case Kind.BOOLEAN:

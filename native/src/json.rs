@@ -83,7 +83,8 @@ impl Input<'_> {
 
     /// Index of the next field by its key: mostly the one after the field before.
     fn field(&mut self, record: &RecordReader, expected: usize) -> Result<Option<usize>, Refusal> {
-        if record.keys.get(expected).is_some_and(|key| self.scan.take_exact(key)) {
+        let next = record.keys.get(expected).and_then(Option::as_deref);
+        if next.is_some_and(|key| self.scan.take_exact(key)) {
             return Ok(Some(expected));
         }
         let name = self.scan.key(self.tape)?;

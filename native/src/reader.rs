@@ -21,8 +21,8 @@ pub struct CellReader {
 pub struct RecordReader {
     pub null_branch: Option<u8>,
     pub names: Vec<String>,
-    /// The names as they mostly stand in JSON: quoted, with the colon.
-    pub keys: Vec<String>,
+    /// The names as they mostly stand in JSON: quoted, with the colon; none for one with escapes.
+    pub keys: Vec<Option<String>>,
     pub readers: Vec<Reader>,
     /// The struct column, where the record is one.
     pub column: Option<usize>,
@@ -121,10 +121,7 @@ impl RecordReader {
     }
 }
 
-/// A name that needs escapes has no such form, and gets one that stands in no JSON.
-fn key_of(name: &str) -> String {
-    if name.bytes().any(|byte| matches!(byte, b'"' | b'\\' | 0..=0x1F)) {
-        return "\0".to_owned();
-    }
-    format!("\"{name}\":")
+fn key_of(name: &str) -> Option<String> {
+    let is_plain = !name.bytes().any(|byte| matches!(byte, b'"' | b'\\' | 0..=0x1F));
+    is_plain.then(|| format!("\"{name}\":"))
 }

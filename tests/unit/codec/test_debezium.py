@@ -563,6 +563,36 @@ def test_a_declared_row_is_neither_more_nor_less(native: NativeModule | None) ->
     assert "unheard_of" in decoded.poison[1].detail
 
 
+@pytest.mark.parametrize("native", NATIVES)
+def test_a_decimal_beyond_what_mysql_has_goes_by_rows(native: NativeModule | None) -> None:
+    name = "org.apache.kafka.connect.data.Decimal"
+    size = {"scale": "2", "connect.decimal.precision": "300"}
+    wide = {"type": "bytes", "connect.name": name, "connect.parameters": size}
+    schema = envelope_schema({"id": "long", "huge": wide}) | {"callsheet.key": ["id"]}
+    dialect = JsonDialect({TOPIC: declared_schema(json.dumps(schema))})
+    message = JsonTable(("id",)).message(an_envelope(after={"id": 1, "huge": "BQ=="}))
+
+    [batch] = DebeziumDecoder(dialect, native=native).decode([message]).batches
+
+    assert batch.frame["after"].to_list() == [{"id": 1, "huge": "0.05"}]
+
+
+@pytest.mark.parametrize("native", NATIVES)
+def test_nothing_stands_for_a_column_name_with_escapes(native: NativeModule | None) -> None:
+    schema = envelope_schema({"id": "long", 'a"b': "long"}) | {"callsheet.key": ["id"]}
+    dialect = JsonDialect({TOPIC: declared_schema(json.dumps(schema))})
+    good = JsonTable(("id",)).message(an_envelope(after={"id": 1, 'a"b': 5}), offset=0)
+    value = (good.value() or b"").replace(b'"a\\"b":', b"\x00")
+    assert value != good.value()
+    bad = FakeMessage(value, good.key(), good.topic(), offset_=1)
+
+    decoded = DebeziumDecoder(dialect, native=native).decode([good, bad])
+
+    [batch] = decoded.batches
+    assert batch.frame["after"].to_list() == [{"id": 1, 'a"b': 5}]
+    assert reasons(decoded) == [Reason.MALFORMED]
+
+
 def test_keys_tell_the_key_where_none_is_declared() -> None:
     decoder = json_decoder(**{TOPIC: envelope_schema(COLUMNS)})
     reverse = JsonTable(("region", "title_id"))
