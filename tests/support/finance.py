@@ -24,7 +24,7 @@ FILMS = 40
 class Database:
     """A database with an underscore in its name, and a way in for each account."""
 
-    environment: Mapping[str, str]
+    environment: Mapping[str, str] = field(repr=False)  # passwords are in it
     engines: dict[Role, sa.Engine] = field(default_factory=dict)
 
     @property
