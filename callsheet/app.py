@@ -83,7 +83,8 @@ def assemble(
     def assigned() -> list[Partition]:
         return [Partition(topic, number) for topic, number in pulse.read().assigned]
 
-    lag = LagProbe(KafkaGroups(connection), settings.group_id, assigned, metrics, log)
+    groups = KafkaGroups(connection)
+    lag = LagProbe(groups, settings.group_id, assigned, metrics, log, clock)
     return Assembly(worker, pulse, metrics.registry, lag)
 
 

@@ -159,7 +159,8 @@ def _tell(assembly: Assembly, pipe: ReportPipe, ended: threading.Event) -> None:
     is_last = False
     while not is_last:
         is_last = ended.wait(REPORT_INTERVAL_S)
-        pipe.send(Report(assembly.pulse.read(), snapshot(assembly.registry)))
+        status = assembly.lag.amended(assembly.pulse.read())
+        pipe.send(Report(status, snapshot(assembly.registry)))
 
 
 if __name__ == "__main__":

@@ -158,7 +158,7 @@ class Ledger:
             strand = self._strands.get((partition.topic, partition.number))
             if strand is None or strand.is_parked:
                 continue
-            strand.is_at_end = True
+            strand.is_at_end = end >= (strand.position or 0)
             # Even if nothing was read: control records alone would look like a lag for ever.
             strand.position = max(strand.position or 0, end)
 

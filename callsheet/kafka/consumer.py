@@ -50,6 +50,7 @@ class GroupConsumer:
         self._is_subscribed = self._is_closing = False
         self._answers: deque[tuple[KafkaError | None, list[TopicPartition]]] = deque()
         self._unanswered = self._stale = 0
+        self._warned: set[int] = set()
         config: dict[str, object] = {**consumer_config(connection, membership)}
         try:
             self._client = Consumer(
@@ -142,6 +143,8 @@ class GroupConsumer:
             size += sum(map(len, more))
         if any(map(_error_of, messages)):
             messages = self._without_errors(messages)
+        if messages:
+            self._warned.clear()
         return cast("Sequence[Message]", messages)
 
     def _without_errors(self, messages: list[ClientMessage]) -> list[ClientMessage]:
@@ -172,7 +175,13 @@ class GroupConsumer:
             trouble = translated(error, "reading from Kafka")
             if not isinstance(trouble, RetryableError):
                 raise trouble
-            self._log.warning("kafka", cause=error.str())
+            self._warn(error)
+
+    def _warn(self, error: KafkaError) -> None:
+        """Once per kind of trouble, until records come again: the client repeats itself."""
+        if error.code() not in self._warned:
+            self._warned.add(error.code())
+            self._log.warning("kafka", cause=error.str(), code=error.name())
 
     def ends(self) -> Mapping[Partition, Offset]:
         return self._ends
@@ -181,7 +190,7 @@ class GroupConsumer:
         """Called by librdkafka for what belongs to no record; it heals most of it by itself."""
         if error.code() in REFUSED or error.fatal():
             self._refusal = error
-        self._log.warning("kafka", cause=error.str(), code=error.name())
+        self._warn(error)
 
     def pause(self, partitions: Collection[Partition]) -> None:
         found = _client_partitions(partitions)

@@ -87,6 +87,9 @@ def consumer_config(connection: Connection, membership: Membership) -> dict[str,
     defaults = {
         "fetch.wait.max.ms": "500",  # with fetch.min.bytes=1 a record is sent as it comes
         "fetch.min.bytes": "1",
+        # Per partition and compressed: JSON unpacks to ten times as much, all of it at once. A
+        # larger record still comes through.
+        "max.partition.fetch.bytes": "262144",
         # The queue refills before it runs dry, and is bounded in bytes, not in records.
         "queued.min.messages": "50000",
         "fetch.queue.backoff.ms": "20",

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 
 import structlog
 from prometheus_client import CollectorRegistry
@@ -8,8 +9,10 @@ from prometheus_client import CollectorRegistry
 from callsheet.batch import Partition
 from callsheet.errors import UnavailableError
 from callsheet.kafka.groups import PartitionOffsets
+from callsheet.observability.health import WorkerStatus
 from callsheet.observability.lag import LagProbe
 from callsheet.observability.metrics import Metrics
+from tests.support.clock import FakeClock
 
 P0, P1 = Partition("titles", 0), Partition("titles", 1)
 
@@ -29,8 +32,10 @@ class Probed:
     def __init__(self) -> None:
         self.groups, self.assigned = Groups(), [P0, P1]
         self.metrics = Metrics(CollectorRegistry())
+        self.clock = FakeClock()
+        log = structlog.get_logger()
         self.probe = LagProbe(
-            self.groups, "g", lambda: self.assigned, self.metrics, structlog.get_logger()
+            self.groups, "g", lambda: self.assigned, self.metrics, log, self.clock
         )
 
     def lag(self, partition: Partition) -> float | None:
@@ -57,6 +62,24 @@ def test_unknown_is_its_own_state_not_an_old_figure() -> None:
     probed.groups.known[P0] = PartitionOffsets(P0, 40, 0, None)
     probed.probe.look()
     assert (probed.lag(P0), probed.lag(P1), probed.unknown()) == (None, 0, 1)
+
+
+def test_brokers_that_are_away_show_in_the_status() -> None:
+    probed, quiet = Probed(), WorkerStatus(has_joined=True)
+    probed.probe.look()
+    assert probed.probe.amended(quiet) == quiet
+    probed.groups.is_away = True
+    begun_s = probed.clock.now_s
+    for _ in range(3):
+        probed.probe.look()
+        probed.clock.advance(5.0)
+    held = probed.probe.amended(quiet)
+    assert (held.held_since_s, held.held_cause) == (begun_s, "no broker")
+    busy = replace(quiet, held_since_s=1.0, held_cause="the sink")
+    assert probed.probe.amended(busy) == busy
+    probed.groups.is_away = False
+    probed.probe.look()
+    assert probed.probe.amended(quiet) == quiet
 
 
 def test_the_series_of_a_partition_that_went_away_ends() -> None:
