@@ -77,6 +77,12 @@ class MysqlCapture(BaseModel):
         alias="signal.data.collection",
         description="without the table there are no incremental snapshots",
     )
+    read_only: Literal["false"] = Field(
+        "false",
+        alias="read.only",
+        description="a read-only incremental snapshot gives its rows the position of the change "
+        "that comes next: of one row, the older content would win",
+    )
 
     bigint_unsigned: Literal["precise"] = Field(
         alias="bigint.unsigned.handling.mode",

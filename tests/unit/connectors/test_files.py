@@ -79,6 +79,7 @@ def test_every_fault_at_once_each_with_its_line(tmp_path: Path) -> None:
         ("binary.handling.mode", "base64", "raw bytes"),
         ("time.precision.mode", "connect", "microseconds"),
         ("column.propagate.source.type", None, "must be set"),
+        ("read.only", "true", "older content"),
         ("skipped.operations", "t", "TRUNCATE"),
         ("provide.transaction.metadata", "false", "identity"),
         ("include.schema.changes", "false", "DDL"),
