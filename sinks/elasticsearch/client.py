@@ -28,7 +28,7 @@ from callsheet.errors import CallsheetError, FatalError, RetryableError, Throttl
 from callsheet.ports import Clock
 from sinks.elasticsearch.settings import ElasticsearchSettings
 
-_BUSY: Final = frozenset({429, 502, 503, 504})
+_BUSY: Final = frozenset({408, 429, 502, 503, 504})
 _MAX_RETRY_AFTER_S: Final = 300.0
 
 

@@ -33,7 +33,7 @@ WRITTEN: Final = Item(Outcome.WRITTEN)
 STALE: Final = Item(Outcome.STALE)
 
 _MISSING: Final = frozenset({"index_not_found_exception", "alias_not_found_exception"})
-_OVERLOAD: Final = frozenset({429, 502, 503, 504})
+_OVERLOAD: Final = frozenset({408, 429, 502, 503, 504})
 
 
 def classify(item: Mapping[str, Any], names: Collection[str] = ()) -> Item:  # noqa: PLR0911 - one return per outcome is the clearest table

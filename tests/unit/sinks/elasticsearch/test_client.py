@@ -41,6 +41,7 @@ def api_error(status: int, body: Any = None, **headers: str) -> ApiError:
         (api_error(429), RetryableError),
         (api_error(500), RetryableError),
         (api_error(503), RetryableError),
+        (api_error(408), RetryableError),
         (UnreachableError("refused"), RetryableError),
         (ConnectionTimeout("late"), RetryableError),
         (SerializationError("not JSON"), RetryableError),
