@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import ssl
 from collections import defaultdict
 from collections.abc import Callable, Mapping
@@ -21,7 +22,7 @@ from callsheet.codec.debezium import DebeziumDecoder
 from callsheet.codec.declared import load_declared
 from callsheet.codec.schema_registry import SchemaRegistry
 from callsheet.codec.topics import DecoderOptions
-from callsheet.config.loading import Pipeline
+from callsheet.config.loading import Pipeline, load_text
 from callsheet.config.models import PipelineSettings, RegistrySettings, SourceSettings
 from callsheet.delivery import Step, Surroundings
 from callsheet.errors import ConfigError
@@ -38,6 +39,7 @@ from callsheet.observability.metrics import Metrics
 from callsheet.ports import Decoder, SystemClock
 from callsheet.sink import Sink, SinkContext
 from callsheet.worker import Worker
+from sinks import plugin
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,15 @@ class Assembly:
     pulse: Pulse
     registry: CollectorRegistry
     lag: LagProbe
+
+
+def loaded(text: str, file: Path) -> Pipeline:
+    """A pipeline with its destination, which is looked for among the installed sinks.
+
+    Raises:
+        ConfigError: with every fault of the file.
+    """
+    return load_text(text, file, os.environ, plugin)
 
 
 def assemble(

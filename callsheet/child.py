@@ -112,11 +112,9 @@ def _work(order: Order, pipe: ReportPipe, at: Callable[[Step], None] | None) -> 
 
 
 def _run(order: Order, pipe: ReportPipe, log: Any, at: Callable[[Step], None] | None) -> None:
-    from callsheet.app import assemble, ensure_dead_letter_topic
-    from callsheet.config.loading import load_text
-    from sinks import plugin
+    from callsheet.app import assemble, ensure_dead_letter_topic, loaded
 
-    pipeline = load_text(order.text, Path(order.file), os.environ, plugin)
+    pipeline = loaded(order.text, Path(order.file))
     log = log.bind(pipeline=pipeline.name)
     ensure_dead_letter_topic(pipeline.settings)
     assembly = assemble(pipeline, order.worker, log, at or (lambda _: None))

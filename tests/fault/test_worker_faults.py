@@ -321,6 +321,7 @@ def test_sigterm_finishes_the_batch_and_leaves_the_group(scene: Scene, tmp_path:
     assert parent.wait(60) == 0, (tmp_path / "log").read_text()
     assert scene.cluster.groups.state(scene.name).members == ()
     again = run_callsheet(scene, tmp_path)
+    eventually(lambda: scene.cluster.groups.state(scene.name).members, "it has joined again")
     scene.check()
     again.send_signal(signal.SIGINT)
     assert again.wait(60) == 0
