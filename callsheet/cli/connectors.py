@@ -25,6 +25,8 @@ offsets_app = typer.Typer(help="How far a connector has read; start it over.")
 app.add_typer(offsets_app, name="offsets")
 
 DEFAULT_FOLDER = Path("cdc-config/connectors")
+_LOOK_DEADLINE_S = 10.0
+"""Who only looks wants to know soon that Connect is away; who changes something waits for it."""
 Files = Annotated[
     list[Path] | None, typer.Argument(help=f"Connector files or folders.  [{DEFAULT_FOLDER}]")
 ]
@@ -122,7 +124,7 @@ def status(
 
     Example: callsheet connectors status --json
     """
-    with _client() as connect:
+    with _client(deadline_s=_LOOK_DEADLINE_S) as connect:
         rows = [view.status_row(connect, found) for found in connect.connectors()]
     if name is not None:
         rows = [row for row in rows if row["name"] == name]
@@ -189,7 +191,7 @@ def show_offsets(name: Name, json: console.Json = False) -> None:
 
     Example: callsheet connectors offsets show finance-mysql --json
     """
-    with _client() as connect:
+    with _client(deadline_s=_LOOK_DEADLINE_S) as connect:
         found = connect.offsets(name)
 
     console.emit(json, found, lambda out: view.render_offsets(out, name, found))
