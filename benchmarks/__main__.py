@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -65,6 +66,8 @@ def _measure(
 ) -> list[dict[str, Any]]:
     """``folder``: where results go, each as soon as it is there; None makes it a quick run."""
     quick = folder is None
+    # SIGTERM ends it as Ctrl-C does: workers are stopped, what they made is removed.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     narrator = Narrator(console.stderr())
     selected = frozenset(benchmark.name for benchmark in benchmarks)
     resources = Resources(narrator, selected, quick=quick, keep_servers=keep_servers)
@@ -111,3 +114,5 @@ if __name__ == "__main__":
         app()
     except CallsheetError as error:
         sys.exit(console.report(error))
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -66,10 +66,23 @@ def for_finance(servers: Servers, capture: Capture, *, refresh: str = "interval"
     return for_topics(servers, capture.name, Wire.AVRO, capture.topics, refresh=refresh)
 
 
-def for_topics(
-    servers: Servers, name: str, wire: Wire, topics: Sequence[str], *, refresh: str = "interval"
+def for_topics(  # noqa: PLR0913 - what a pipeline file says
+    servers: Servers,
+    name: str,
+    wire: Wire,
+    topics: Sequence[str],
+    *,
+    refresh: str = "interval",
+    small_polls: int | None = None,
 ) -> Pipeline:
-    return _written(servers, name, _source(wire, topics), {"refresh": refresh})
+    """``small_polls``: so many events a poll, and fetches that hold little of each partition, so
+    that a backlog arrives as mixed as live traffic does.
+    """
+    sections: dict[str, Mapping[str, Any]] = {}
+    if small_polls is not None:
+        sections["delivery"] = {"poll_events": small_polls}
+        sections["kafka"] = {"properties": {"max.partition.fetch.bytes": 4096}}
+    return _written(servers, name, _source(wire, topics), {"refresh": refresh}, sections=sections)
 
 
 def committed(servers: Servers) -> Pipeline:
@@ -93,13 +106,14 @@ def _source(wire: Wire, topics: Sequence[str]) -> dict[str, Any]:
     return source
 
 
-def _written(
+def _written(  # noqa: PLR0913 - the sections of a pipeline file
     servers: Servers,
     name: str,
     source: Mapping[str, Any],
     sink: Mapping[str, Any],
     *,
     schemas: Mapping[str, str] | None = None,
+    sections: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Pipeline:
     unique = f"bench-{name}-{uuid.uuid4().hex[:8]}"
     folder = servers.scratch / "pipeline"
@@ -111,10 +125,16 @@ def _written(
         unique, folder / f"{unique}.yaml", unique, f"{unique}.dead-letters",
         f"{unique}-{{table}}", worker.free_port(),
     )  # fmt: skip
+    more = sections or {}
     document = {
         "name": unique,
         "source": dict(source),
-        "kafka": {"bootstrap_servers": "${env:CALLSHEET_KAFKA_BOOTSTRAP}", "group_id": unique},
+        "kafka": {
+            "bootstrap_servers": "${env:CALLSHEET_KAFKA_BOOTSTRAP}",
+            "group_id": unique,
+            **more.get("kafka", {}),
+        },
+        "delivery": dict(more.get("delivery", {})),
         "sink": {
             "type": "elasticsearch",
             "hosts": ["${env:CALLSHEET_ELASTICSEARCH_URL}"],

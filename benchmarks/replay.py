@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import heapq
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from confluent_kafka import Message, Producer
 
@@ -14,7 +14,6 @@ from benchmarks.servers.kafka import Kafka
 from callsheet.errors import FatalError
 
 TICK_S: Final = 0.002
-PARTITIONS: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +46,21 @@ def _recorded(message: Message) -> Recorded:
 
 
 class Replay:
-    """Topics of its own, ``<prefix>.<table>``, made anew."""
+    """Topics of its own, ``<prefix>.<table>``, made anew.
 
-    def __init__(self, kafka: Kafka, prefix: str, tables: Sequence[str]) -> None:
-        self._kafka, self._prefix = kafka, prefix
+    ``settings`` are the producer's. Recorded partitions are folded into as many as the topics have.
+    """
+
+    def __init__(
+        self,
+        kafka: Kafka,
+        prefix: str,
+        tables: Sequence[str],
+        *,
+        partitions: int = 4,
+        settings: Mapping[str, Any] | None = None,
+    ) -> None:
+        self._kafka, self._prefix, self._partitions = kafka, prefix, partitions
         self.topics = [f"{prefix}.{table}" for table in tables]
         self._producer = Producer({
             **kafka.settings,
@@ -58,21 +68,24 @@ class Replay:
             "compression.type": "lz4",
             "acks": "all",
             "log_level": 0,
+            **(settings or {}),
         })  # fmt: skip
 
     def make_topics(self) -> None:
         self._kafka.delete(self.topics)
         for topic in self.topics:
-            self._kafka.create(topic, PARTITIONS, {})
+            self._kafka.create(topic, self._partitions, {})
 
     def remove_topics(self) -> None:
         self._kafka.delete(self.topics)
 
     def play(self, records: Sequence[Recorded], rate_per_s: float) -> float:
-        """On an absolute schedule; returns the rate that was really kept."""
+        """On an absolute schedule, all at once if the rate is infinite; returns the rate kept."""
         start, sent = time.perf_counter(), 0
         while sent < len(records):
-            due = min(len(records), int((time.perf_counter() - start) * rate_per_s) + 1)
+            due = len(records)
+            if rate_per_s < float("inf"):
+                due = min(due, int((time.perf_counter() - start) * rate_per_s) + 1)
             for each in records[sent:due]:
                 self._send(each)
             sent = due
@@ -84,4 +97,5 @@ class Replay:
 
     def _send(self, each: Recorded) -> None:
         topic = f"{self._prefix}.{each.table}"
-        self._producer.produce(topic, each.value, each.key, partition=each.partition)
+        partition = each.partition % self._partitions
+        self._producer.produce(topic, each.value, each.key, partition=partition)

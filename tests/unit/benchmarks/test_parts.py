@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
+
 import orjson
 import pytest
 
@@ -10,8 +14,10 @@ from benchmarks.bulk_runs import Contender, contenders_of
 from benchmarks.ceiling import Corpus, bulk_lines
 from benchmarks.films import Films, Wire, connector_config
 from benchmarks.mixed import batch_counts
+from benchmarks.replay import record
 from benchmarks.servers.plain_connect import plain
 from callsheet.errors import FatalError
+from tests.support.envelopes import FakeMessage
 
 
 class TestContenders:
@@ -110,3 +116,24 @@ def test_the_plain_connect_worker_is_another_group_without_transactions() -> Non
         "exactly.once.source.support=disabled",
         "# a comment",
     ]
+
+
+@dataclass(frozen=True, slots=True)
+class Timed(FakeMessage):
+    at_ms: int = 0
+
+    def timestamp(self) -> tuple[int, int]:
+        return 1, self.at_ms
+
+
+def test_a_replay_is_merged_by_time_and_partitions_keep_their_order() -> None:
+    topics = {
+        "p.a": [Timed(b"%d" % n, topic_="p.a", at_ms=at) for n, at in enumerate((5, 5, 9))],
+        "p.b": [Timed(b"v", topic_="p.b", partition_=1, at_ms=at) for at in (1, 7)],
+    }
+    kafka: Any = SimpleNamespace(messages=lambda topic: iter(topics[topic]))
+    found = record(kafka, ["p.a", "p.b"])
+    assert [(each.table, each.timestamp_ms) for each in found] == [
+        ("b", 1), ("a", 5), ("a", 5), ("b", 7), ("a", 9),
+    ]  # fmt: skip
+    assert [each.value for each in found if each.table == "a"] == [b"0", b"1", b"2"]
