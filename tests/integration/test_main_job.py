@@ -12,7 +12,9 @@ from typing import Any
 import httpx
 import pytest
 
+from finance.tables import TALENT, TITLES
 from stack import Stack
+from tests.support.equality import documents
 from tests.support.main_job import CHECKOUT, MainJob, Pipeline, a_main_job, until
 from tests.support.worker_process import WorkerProcess
 
@@ -136,6 +138,7 @@ def test_a_dry_run_shows_documents_and_leaves_no_trace(running: Running) -> None
     assert untried.letters not in job.kafka.describe([untried.letters])
 
 
+@pytest.mark.slow
 def test_a_replay_is_refused_while_the_worker_runs_and_changes_nothing_afterwards(
     running: Running,
 ) -> None:
@@ -188,3 +191,24 @@ def test_health_and_status_tell_of_a_worker_that_delivers(running: Running) -> N
     done = callsheet(running.job, "status", "--json")
     assert done.returncode == 0, done.stderr
     assert running.pipeline.name in done.stdout
+
+
+def test_the_comparison_itself_sees_what_differs(running: Running) -> None:
+    """Else all tests that rest on it prove nothing; and it repeats no person's values."""
+    job = running.job
+    pipeline = job.pipeline("tampered", tables=["titles", "talent"])
+    worker = job.start(pipeline)
+    job.wait_until_in_sync(pipeline)
+    assert worker.stop() == 0
+    tables = (TITLES, TALENT)
+    job.assert_equal(pipeline, tables)
+    person, title = (
+        next(iter(documents(job.elastic, pipeline.alias(t.name)))) for t in (TALENT, TITLES)
+    )
+    forged = person["_source"] | {"email": "somebody@else.example"}
+    job.elastic.index(index=f"{pipeline.alias('talent')}-v1", id=person["_id"], document=forged)
+    job.elastic.delete(index=f"{pipeline.alias('titles')}-v1", id=title["_id"])
+    said = str(job.compare(pipeline, tables))
+    assert f"  {person['_id']}.email differs" in said
+    assert "else.example" not in said
+    assert f"  {title['_id']}: MySQL has it" in said
