@@ -4,7 +4,7 @@ In this order, and nothing is changed before all connectors have passed 1 and 2:
 
 1. MySQL is fit to be captured (`connectors.preflight`);
 2. Connect itself accepts each setting;
-3. the topics exist;
+3. the topics exist, and the registry takes any schema for them (`connectors.subjects`);
 4. the configuration is put, of a new connector before it runs (Connect keeps the offsets of a
    deleted connector, and one of the same name would go on from them, fit or not);
 5. the connector is RUNNING and has moved: state alone is no proof.
@@ -27,6 +27,7 @@ from connectors.plan import Action, ConnectorPlan, plan_connectors
 from connectors.preflight import refuse
 from connectors.progress import BinlogPosition, Progress, measure
 from connectors.responses import State
+from connectors.subjects import Subjects
 from connectors.topics import TopicAdmin, TopicPlan, apply_topics, load_topics, plan_topics
 from connectors.validation import validation_faults
 
@@ -78,11 +79,12 @@ class Applier:
         survey: Survey,
         clock: Clock,
         *,
+        subjects: Subjects,
         wait_s: float = 90.0,
         report: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._connect, self._topics, self._survey, self._clock = connect, topics, survey, clock
-        self._wait_s = wait_s
+        self._subjects, self._wait_s = subjects, wait_s
         self._report = report
 
     def plan(self, files: Sequence[ConnectorFile]) -> Plan:
@@ -133,6 +135,7 @@ class Applier:
             apply_topics(topics, self._topics)
             done = f"{len(topics.create)} topic(s) created, {len(topics.alter)} setting(s) altered"
             self._report(f"{file.name}: {done}")
+        self._subjects.accept_any(file, [topic.name for topic in load_topics(file)])
         if plan.action is Action.UPDATE:
             self._connect.put_config(file.name, file.config)
         if not fresh and (plan.action is Action.UNCHANGED or plan.state in _AT_REST):

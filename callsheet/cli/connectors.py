@@ -268,11 +268,13 @@ def _applier(
 ) -> Iterator[Applier]:
     from callsheet.ports import SystemClock
     from connectors.apply import Applier
+    from connectors.subjects import RegistrySubjects
     from connectors.survey import MysqlSurvey
 
     survey = MysqlSurvey(os.environ, downtime_budget_hours=downtime_budget_hours)
+    subjects, clock = RegistrySubjects(os.environ), SystemClock()
     with _client() as connect:
-        yield Applier(connect, _topics(), survey, SystemClock(), report=report)
+        yield Applier(connect, _topics(), survey, clock, subjects=subjects, report=report)
 
 
 def _topics() -> Any:

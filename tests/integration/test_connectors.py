@@ -35,6 +35,7 @@ from connectors.progress import measure
 from connectors.responses import State
 from connectors.restarts import start_over
 from connectors.source import Address, MysqlSource
+from connectors.subjects import RegistrySubjects
 from connectors.supervisor import Decision, Health, Policy, supervise
 from connectors.survey import MysqlSurvey
 from connectors.topics import load_topics
@@ -140,7 +141,10 @@ class Capture:
 
     def applier(self) -> Applier:
         survey = MysqlSurvey(self.environ)
-        return Applier(self.connect, self.topics, survey, SystemClock(), wait_s=PATIENCE_S)
+        subjects, clock = RegistrySubjects(self.environ), SystemClock()
+        return Applier(
+            self.connect, self.topics, survey, clock, subjects=subjects, wait_s=PATIENCE_S
+        )
 
     def apply(self, file: ConnectorFile | None = None) -> Action:
         (outcome,) = self.applier().apply([file or self.file()])

@@ -15,7 +15,7 @@ from tests.support.equality import OURS, documents
 from tests.support.main_job import MainJob, Pipeline, a_main_job, until
 from tests.support.worker_process import WorkerProcess
 
-TABLES = ("every_type", "growing", "bending", "emptied")
+TABLES = ("every_type", "growing", "bending", "breaking", "emptied")
 FLOWING = ("every_type", "growing")
 
 
@@ -102,6 +102,20 @@ def test_an_incompatible_change_parks_that_table_only(running: Running) -> None:
     assert running.found("bending").keys() == {"1", "2"}
     assert running.worker.get("/readyz").json()["ok"] is True
     assert lag(running, "bending") > 0, "a parked record was committed"
+
+
+def test_a_change_that_no_registry_calls_compatible_parks_that_table_only(running: Running) -> None:
+    """Under BACKWARD the registry would refuse the schema, and the one task fail for all tables."""
+    job, topic = running.job, running.job.topic("breaking")
+    job.wait_until_in_sync(running.pipeline, tables=FLOWING)
+    execute(job, "ALTER TABLE breaking MODIFY amount BIGINT")
+    execute(job, "INSERT INTO breaking VALUES (3, 3)")
+    until(lambda: topic in running.worker.parked(), "the table is parked")
+    assert "amount" in running.worker.parked()[topic]
+    execute(job, "INSERT INTO growing (id, amount) VALUES (6, 6.00)")
+    job.wait_until_in_sync(running.pipeline, tables=FLOWING)
+    assert running.found("growing")["6"]["amount"] == "6.00"
+    assert running.found("breaking").keys() == {"1", "2"}
 
 
 def test_a_truncated_table_is_parked_and_the_rest_flows(running: Running) -> None:

@@ -34,6 +34,7 @@ from connectors.apply import Applier
 from connectors.client import ConnectClient
 from connectors.files import load
 from connectors.progress import BinlogPosition, measure
+from connectors.subjects import RegistrySubjects
 from connectors.survey import MysqlSurvey
 from finance.database import Role
 from finance.simulate import Simulator, Summary, Until
@@ -170,7 +171,10 @@ class MainJob:
     def start_capture(self, changes: Mapping[str, str] | None = None) -> None:
         """As `callsheet connectors apply` does it; returns when the connector has moved."""
         survey = MysqlSurvey(self.environ)
-        applier = Applier(self.connect, self.kafka, survey, SystemClock(), wait_s=PATIENCE_S)
+        subjects, clock = RegistrySubjects(self.environ), SystemClock()
+        applier = Applier(
+            self.connect, self.kafka, survey, clock, subjects=subjects, wait_s=PATIENCE_S
+        )
         applier.apply([load(self.write_connector(changes))])
 
     def wait_for_capture(self, patience_s: float = PATIENCE_S) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -139,11 +139,19 @@ class FakeSurvey:
         return [*self.extra, *([lost] if committed and history is None else [])]
 
 
+class FakeSubjects:
+    def __init__(self) -> None:
+        self.open: list[str] = []
+
+    def accept_any(self, file: ConnectorFile, topics: Iterable[str]) -> None:
+        self.open += topics
+
+
 class World:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.connect, self.topics, self.survey = FakeConnect(), FakeTopics(), FakeSurvey()
-        self.clock = FakeClock()
+        self.clock, self.subjects = FakeClock(), FakeSubjects()
         self.applier = Applier(
             ConnectClient(
                 "http://connect:8083",
@@ -153,6 +161,7 @@ class World:
             self.topics,
             self.survey,
             self.clock,
+            subjects=self.subjects,
             wait_s=30,
         )
 
@@ -183,6 +192,12 @@ def test_planning_changes_nothing(world: World) -> None:
     assert len(plan.topics["finance-mysql"].create) == 13
     assert world.connect.changes == []
     assert world.topics.states == {}
+    assert world.subjects.open == []
+
+
+def test_each_topic_takes_any_schema_before_the_connector_runs(world: World) -> None:
+    world.applier.apply([world.file()])
+    assert set(world.subjects.open) == set(world.topics.states)
 
 
 def test_an_update_shows_its_differences_and_puts_them(world: World) -> None:
