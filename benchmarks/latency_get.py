@@ -25,7 +25,8 @@ QUICK_COMMITS: Final = 30
 WARM_UP: Final = 50
 PAUSE_S: Final = (0.03, 0.09)
 """Random, so that commits do not fall into step with a poll interval."""
-LOOK_EVERY_S: Final = 0.001
+LOOK_EVERY_S: Final = 0.0002
+"""Between two looks; with the look itself it is what a sample may be too long by."""
 PATIENCE_S: Final = 10.0
 MARK: Final = 1_000_000_000
 """``votes`` beyond this are ours: each commit writes one that was never there before."""

@@ -25,6 +25,9 @@ from callsheet.kafka.topics import Topic
 TIMEOUT_S: Final = 30.0
 QUIET_S: Final = 15.0
 BATCH: Final = 20_000
+_GROUP_IS_GONE_OR_GOES: Final = frozenset(
+    {KafkaError.GROUP_ID_NOT_FOUND, KafkaError.NON_EMPTY_GROUP}
+)
 
 
 class Kafka:
@@ -60,12 +63,14 @@ class Kafka:
         return set(self._admin.list_topics(timeout=TIMEOUT_S).topics)
 
     def delete_group(self, group: str) -> None:
-        """Its commits; a group that does not exist is fine."""
+        """Its commits. One that does not exist is fine, and so is one whose member was killed: it
+        ends with that member's session.
+        """
         for future in self._admin.delete_consumer_groups([group]).values():
             try:
                 future.result(TIMEOUT_S)
             except KafkaException as error:
-                if error.args[0].code() != KafkaError.GROUP_ID_NOT_FOUND:
+                if error.args[0].code() not in _GROUP_IS_GONE_OR_GOES:
                     raise
 
     def is_assigned(self, group: str) -> bool:
