@@ -259,11 +259,12 @@ class DeadLetterSettings(Section):
         default=-1, ge=-1, description="Of the topic when it is created; -1: the brokers' default."
     )
     max_message_bytes: int = Field(
-        default=16 * _MIB,
+        default=17 * _MIB,
         ge=_MIB,
-        le=900 * _MIB,
-        description="The largest letter; the topic is set to take it. A larger one stops the "
-        "worker, it is never dropped.",
+        le=90 * _MIB,
+        description="The largest letter; the topic is set to take it. The default takes any value "
+        "that is decoded (16 MiB) with key and headers. Of a larger record the letter has the "
+        "start, the place and the hash; the record itself stays where it was read.",
     )
     budget_seconds: float = Field(
         default=30.0, gt=0, description="How long until the brokers must have acknowledged one."

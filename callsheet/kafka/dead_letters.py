@@ -1,8 +1,14 @@
-"""Dead letters as records of a Kafka topic, with all that a replay needs."""
+"""Dead letters as records of a Kafka topic, with all that a replay needs.
+
+A record too large for that topic is named instead of carried: its letter says where the record is,
+and a redrive reads it there, for as long as its own topic keeps it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
 from typing import cast
 
 from confluent_kafka import KafkaError, KafkaException, Producer
@@ -19,6 +25,12 @@ PREFIX = "callsheet."
 """Of the headers that we add; the record's own headers stand before them."""
 
 _DETAIL_BYTES = 4_096
+_SAMPLE_BYTES = 4_096
+"""What a letter keeps of something that it cannot carry whole."""
+_WIRE_BYTES = 1_024
+"""More than a record costs beside its key, value and headers, its batch included."""
+_HEADER_BYTES = 10
+"""Most that one header costs beside its name and its value."""
 _HINT = "the record is not committed; mend the dead-letter topic, then start the worker again"
 
 
@@ -58,6 +70,47 @@ def letter_headers(
     return kept + [(f"{PREFIX}{k}", v.encode()[:_DETAIL_BYTES]) for k, v in ours.items()]
 
 
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """A record of the dead-letter topic."""
+
+    key: bytes | None
+    value: bytes | None
+    headers: Sequence[tuple[str, bytes | None]]
+
+    @property
+    def size_bytes(self) -> int:
+        """On the wire, uncompressed, rounded up."""
+        headers = sum(_HEADER_BYTES + len(k.encode()) + len(v or b"") for k, v in self.headers)
+        return _WIRE_BYTES + len(self.key or b"") + len(self.value or b"") + headers
+
+
+def fitted(
+    message: Message, headers: Sequence[tuple[str, bytes | None]], most_bytes: int
+) -> Letter:
+    """The record whole; where ``most_bytes`` does not hold that, the start of its value, and what
+    finds the rest: its place and the hash of what was there.
+
+    Never without a value: sent on by mistake, a cut value is poison again, none at all would pass
+    for a tombstone. If even so it does not fit, the key is cut and its own headers stay behind.
+    """
+    whole = Letter(message.key(), message.value(), headers)
+    if whole.size_bytes <= most_bytes:
+        return whole
+    value, key = message.value() or b"", message.key()
+    found: list[tuple[str, bytes | None]] = [
+        (f"{PREFIX}cut", b"value"),
+        (f"{PREFIX}value_bytes", str(len(value)).encode()),
+        (f"{PREFIX}value_sha256", sha256(value).hexdigest().encode()),
+    ]
+    letter = Letter(key, value[:_SAMPLE_BYTES], [*headers, *found])
+    if letter.size_bytes <= most_bytes:
+        return letter
+    found[0] = (f"{PREFIX}cut", b"value, key, headers")
+    ours = [(k, v) for k, v in headers if k.startswith(PREFIX)]
+    return Letter(key and key[:_SAMPLE_BYTES], value[:_SAMPLE_BYTES], [*ours, *found])
+
+
 def _count(before: bytes | None) -> int:
     text = (before or b"").decode("ascii", "replace")
     return int(text) if text.isdecimal() else 0
@@ -78,7 +131,7 @@ class KafkaDeadLetters:
         log: FilteringBoundLogger,
     ) -> None:
         self._topic, self._pipeline, self._version = topic, pipeline, version
-        self._budget_s, self._log = budget_s, log
+        self._budget_s, self._log, self._most_bytes = budget_s, log, max_message_bytes
         self._failures: list[str] = []
         self._unacknowledged = 0
         config = producer_config(connection, max_message_bytes=max_message_bytes, budget_s=budget_s)
@@ -94,36 +147,36 @@ class KafkaDeadLetters:
         headers = letter_headers(
             message, reason, detail, pipeline=self._pipeline, version=self._version
         )
+        letter = fitted(message, headers, self._most_bytes)
         self._log.warning(
             "dead letter",
             topic=message.topic(),
             partition=message.partition(),
             offset=message.offset(),
             reason=reason.value,
+            is_cut=letter.value != message.value(),
         )
         try:
-            self._produce(message, headers)
+            self._produce(letter)
         except BufferError:
             # The queue is full: make room once, within the budget, or stop.
             self._producer.flush(self._budget_s)
-            self._produce_or_stop(message, headers)
+            self._produce_or_stop(letter)
         self._producer.poll(0)
 
-    def _produce_or_stop(
-        self, message: Message, headers: Sequence[tuple[str, bytes | None]]
-    ) -> None:
+    def _produce_or_stop(self, letter: Letter) -> None:
         try:
-            self._produce(message, headers)
+            self._produce(letter)
         except BufferError as error:
             raise self._failed("no acknowledgement in time") from error
 
-    def _produce(self, message: Message, headers: Sequence[tuple[str, bytes | None]]) -> None:
+    def _produce(self, letter: Letter) -> None:
         try:
             self._producer.produce(
                 self._topic,
-                value=message.value(),
-                key=message.key(),
-                headers=list(headers),
+                value=letter.value,
+                key=letter.key,
+                headers=list(letter.headers),
                 on_delivery=self._delivered,
             )
         except KafkaException as error:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
+from hashlib import sha256
 
 import pytest
 import structlog
 from confluent_kafka import Producer, TopicPartition
 
 from callsheet.batch import Offset, Partition
+from callsheet.codec.topics import DEFAULT_MAX_VALUE_BYTES
+from callsheet.config.models import DeadLetterSettings
 from callsheet.errors import FatalError, FencedError, Reason, UsageError
 from callsheet.kafka.consumer import GroupConsumer
-from callsheet.kafka.dead_letters import KafkaDeadLetters, dead_letter_topic
+from callsheet.kafka.dead_letters import KafkaDeadLetters, dead_letter_topic, original_place
 from callsheet.kafka.offsets import Target, planned
 from callsheet.kafka.settings import Membership
 from callsheet.ports import Deadline, SystemClock
@@ -265,6 +269,42 @@ def test_the_letters_topic_takes_what_the_settings_allow(cluster: Cluster) -> No
     letters.flush(Deadline.after(SystemClock(), 10.0))
     (letter,) = letters_of(cluster, wanted.name, 1)
     assert letter.value() == large.encode()
+
+
+def test_what_no_letter_can_carry_is_named_in_one_and_the_worker_goes_on(cluster: Cluster) -> None:
+    most = DeadLetterSettings().max_message_bytes
+    wanted = dead_letter_topic(
+        f"{cluster.name}.letters", retention_hours=1, max_message_bytes=most, replication_factor=1
+    )
+    cluster.topic(suffix="letters", config=wanted.config)
+    topic, store = cluster.topic(config={"max.message.bytes": str(2 * most)}), MemoryStore()
+    fits, too_large = (os.urandom(size) for size in (DEFAULT_MAX_VALUE_BYTES, most))
+    bootstrap = cluster.connection.bootstrap_servers
+    producer = Producer({"bootstrap.servers": bootstrap, "message.max.bytes": 2 * most})
+    for key, value in ((b"k0", b"good"), (b"k1", fits), (b"k2", too_large), (b"k3", b"good")):
+        producer.produce(topic, key=key, value=value)
+        assert producer.flush(30) == 0
+    letters = KafkaDeadLetters(
+        cluster.connection,
+        wanted.name,
+        pipeline="test",
+        version="1",
+        max_message_bytes=most,
+        budget_s=30.0,
+        log=structlog.get_logger(),
+    )
+    live = a_worker(cluster, [topic], store, letters=letters)
+    live.start()
+    eventually(lambda: cluster.lag(cluster.name, topic) == 0 or live.error, "all is done with")
+    live.stop()
+    assert live.error is None
+    assert sorted(store.rows(topic)) == ["k0", "k3"]
+    whole, cut = letters_of(cluster, wanted.name, 2)
+    assert whole.value() == fits
+    assert cut.value() == too_large[:4_096]
+    found = dict(cut.headers() or ())
+    assert found["callsheet.value_sha256"] == sha256(too_large).hexdigest().encode()
+    assert original_place(found) == (topic, 0, 2)
 
 
 def test_offsets_move_only_while_nobody_runs(cluster: Cluster) -> None:

@@ -136,12 +136,18 @@ class LineDecoder:
         batches, poison, tombstones = [], [], 0
         for topic in sorted({m.topic() for m in messages}):
             mine = [m for m in messages if m.topic() == topic]
-            rows = [m for m in mine if m.value() not in (None, b"bad")]
-            poison += [Poison(m, Reason.MALFORMED, "bad") for m in mine if m.value() == b"bad"]
+            bad = [m for m in mine if _is_bad(m)]
+            rows = [m for m in mine if m.value() is not None and m not in bad]
+            poison += [Poison(m, Reason.MALFORMED, "bad") for m in bad]
             tombstones += sum(m.value() is None for m in mine)
             if rows:
                 batches.append(_batch(topic, rows))
         return Decoded(batches, {Skip.TOMBSTONE: tombstones}, poison)
+
+
+def _is_bad(message: Message) -> bool:
+    value = message.value() or b""
+    return value == b"bad" or len(value) > 1 << 20
 
 
 def _batch(topic: str, rows: Sequence[Message]) -> Batch:

@@ -1,7 +1,16 @@
 from __future__ import annotations
 
+from hashlib import sha256
+
+from callsheet.codec.topics import DEFAULT_MAX_VALUE_BYTES
+from callsheet.config.models import DeadLetterSettings
 from callsheet.errors import Reason
-from callsheet.kafka.dead_letters import dead_letter_topic, letter_headers, original_place
+from callsheet.kafka.dead_letters import (
+    dead_letter_topic,
+    fitted,
+    letter_headers,
+    original_place,
+)
 from tests.support.batches import RawMessage
 
 
@@ -57,3 +66,40 @@ def test_the_topic_keeps_letters_as_long_and_as_large_as_stated() -> None:
         "max.message.bytes": "2000000",
     }
     assert (topic.name, topic.partitions, topic.replication_factor) == ("l", 1, 3)
+
+
+def test_whatever_is_decoded_fits_into_a_letter_by_default() -> None:
+    value, key = b"v" * DEFAULT_MAX_VALUE_BYTES, b"k" * 3_072
+    message = RawMessage("t", 3, 77, key, value, (("own", b"h" * 4_096),))
+    headers = headers_of(message, "d" * 5_000)
+    letter = fitted(message, headers, DeadLetterSettings().max_message_bytes)
+    assert (letter.value, letter.key, letter.headers) == (value, key, headers)
+
+
+def test_of_what_is_too_large_the_letter_says_where_it_is_and_what_it_was() -> None:
+    value = b"\x00\x01" * 1_000_000
+    message = RawMessage("t", 3, 77, b"key", value, (("own", b"x"),))
+    letter = fitted(message, headers_of(message), 1_000_000)
+    found = dict(letter.headers)
+    assert (letter.value, letter.key, found["own"]) == (value[:4_096], b"key", b"x")
+    assert found["callsheet.cut"] == b"value"
+    assert found["callsheet.value_bytes"] == b"2000000"
+    assert found["callsheet.value_sha256"] == sha256(value).hexdigest().encode()
+    assert original_place(found) == ("t", 3, 77)
+    assert letter.size_bytes < 1_000_000
+
+
+def test_a_huge_key_and_huge_headers_are_cut_as_well_but_never_our_own() -> None:
+    message = RawMessage("t", 3, 77, b"k" * 900_000, b"v", (("own", b"x" * 900_000),))
+    letter = fitted(message, headers_of(message), 1 << 20)
+    found = dict(letter.headers)
+    assert (letter.value, letter.key) == (b"v", b"k" * 4_096)
+    assert "own" not in found
+    assert found["callsheet.cut"] == b"value, key, headers"
+    assert original_place(found) == ("t", 3, 77)
+    assert letter.size_bytes < 1 << 20
+
+
+def test_a_cut_letter_never_passes_for_a_tombstone() -> None:
+    message = RawMessage("t", 3, 77, b"k" * (2 << 20), None)
+    assert fitted(message, headers_of(message), 1 << 20).value == b""
