@@ -16,7 +16,7 @@ from callsheet.batch import Batch, Decoded, Message, Offset, Park, Partition, Tr
 from callsheet.errors import FencedError, ParkTableError, Reason, RetryableError
 from callsheet.fuse import Fuse
 from callsheet.ledger import Ledger
-from callsheet.limits import TruncatePolicy
+from callsheet.limits import Limits, TruncatePolicy
 from callsheet.observability.health import Pulse
 from callsheet.observability.metrics import Metrics
 from callsheet.ports import Clock, Consumer, DeadLetters, Deadline, Decoder
@@ -54,15 +54,13 @@ class Surroundings:
 class Delivery:
     """Everything between a polled record and its commit."""
 
-    def __init__(
-        self, world: Surroundings, truncate: TruncatePolicy, letters_budget_s: float
-    ) -> None:
-        self._world, self._truncate = world, truncate
-        self._letters_budget_s = letters_budget_s
+    def __init__(self, world: Surroundings, truncate: TruncatePolicy, limits: Limits) -> None:
+        self._world, self._truncate, self._limits = world, truncate, limits
         self._metrics, self._log = world.metrics, world.log
         self.ledger, self.held, self.outage = Ledger(), Undelivered(), world.outage
         self.parked: dict[str, Park] = {}
         self.is_committing = False
+        self._asked_s = 0.0
         self.trouble = ""
         """What keeps the sink from delivering what it accepted, in its own words."""
         self.troubled_since_s: float | None = None
@@ -184,15 +182,28 @@ class Delivery:
 
         One commit is under way at a time; the ``last`` one before partitions go does not wait.
         """
-        if self.is_committing and not is_last:
+        if self.is_committing and not is_last and not self._is_overdue():
             return
         offsets = self.ledger.committable(self.held.firsts())
         if offsets:
-            budget_s = self._letters_budget_s
+            budget_s = self._limits.letters_budget_s
             self._world.letters.flush(Deadline.after(self._world.clock, budget_s))
             self._world.at(Step.COMMITTING)
-            self.is_committing = True
+            self.is_committing, self._asked_s = True, self._world.clock.monotonic()
             self._world.consumer.commit(offsets)
+
+    def _is_overdue(self) -> bool:
+        """Is the answer owed for so long that it will not come? Else commits would end for ever.
+
+        Should it come after all it does no harm: what is noted only ever grows.
+        """
+        waited_s = self._world.clock.monotonic() - self._asked_s
+        if waited_s < self._limits.commit_budget_s:
+            return False
+        self.is_committing = False
+        self._metrics.commits.labels("unanswered").inc()
+        self._log.warning("commit unanswered, asked again", seconds=round(waited_s))
+        return True
 
     def heed(self) -> bool:
         """Note the group's answers; False when it has moved on without us."""

@@ -25,6 +25,8 @@ class Limits:
     stop_budget_s: float = 30.0
     letters_budget_s: float = 30.0
     commit_interval_s: float = 1.0
+    commit_budget_s: float = 60.0
+    """A commit without an answer for so long has failed."""
     pause_after_s: float = 5.0
     """How long a full hand is sat out before the assignment is paused."""
     idle_poll_s: float = 0.25

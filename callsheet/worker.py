@@ -31,7 +31,7 @@ class Worker:
     ) -> None:
         self._world, self._topics, self._limits = world, topics, limits
         self._consumer, self._sink, self._clock = world.consumer, world.sink, world.clock
-        self._delivery = Delivery(world, truncate, limits.letters_budget_s)
+        self._delivery = Delivery(world, truncate, limits)
         self._ledger, self._outage = self._delivery.ledger, world.outage
         self._stopping = threading.Event()
         self._is_paused = self._is_closing = self._has_joined = False

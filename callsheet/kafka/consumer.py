@@ -24,10 +24,12 @@ from callsheet.batch import Message, Offset, Partition
 from callsheet.errors import ConfigError, FatalError, RetryableError
 from callsheet.kafka.faults import REFUSED, translated
 from callsheet.kafka.settings import Connection, Membership, consumer_config
-from callsheet.ports import RebalanceListener
+from callsheet.kafka.troubles import ClientTroubles
+from callsheet.ports import Clock, RebalanceListener, SystemClock
 
 _CHUNK_EVENTS = 1_000
-_COMMITTED_TIMEOUT_S = 20.0
+_COMMITTED_TIMEOUT_S = 5.0
+"""Of one try; the loop stands still meanwhile."""
 _CLOSE_TIMEOUT_S = 10.0
 _error_of = ClientMessage.error
 
@@ -41,7 +43,11 @@ class GroupConsumer:
     """
 
     def __init__(
-        self, connection: Connection, membership: Membership, log: FilteringBoundLogger
+        self,
+        connection: Connection,
+        membership: Membership,
+        log: FilteringBoundLogger,
+        clock: Clock | None = None,
     ) -> None:
         self._log, self._poll_bytes = log, membership.poll_bytes
         self._refusal: KafkaError | None = None
@@ -50,7 +56,10 @@ class GroupConsumer:
         self._is_subscribed = self._is_closing = False
         self._answers: deque[tuple[KafkaError | None, list[TopicPartition]]] = deque()
         self._unanswered = self._stale = 0
-        self._warned: set[int] = set()
+        self._troubles = ClientTroubles(log, clock or SystemClock())
+        self._listener: RebalanceListener | None = None
+        self._unplaced: list[TopicPartition] = []
+        """Given to us by the group, and not taken up yet: nobody knows where to start."""
         config: dict[str, object] = {**consumer_config(connection, membership)}
         try:
             self._client = Consumer(
@@ -77,38 +86,53 @@ class GroupConsumer:
     ) -> None:
         if self._is_closing:
             return  # an assignment that comes too late is nobody's
+        self._listener = listener
+        self._unplaced += found
+        if not self._take_up(listener):
+            client.incremental_assign([])  # else the client would take them up, at any offset
+
+    def _take_up(self, listener: RebalanceListener) -> bool:
+        """The partitions that wait become ours, if the group says where to start.
+
+        When its coordinator is away they go on waiting, and each poll tries again: the partitions
+        that we have already are served meanwhile, and the process needs no restart.
+        """
+        try:
+            committed = self._committed(self._unplaced)
+        except RetryableError as error:
+            self._log.warning(
+                "assignment waits", cause=error.message, partitions=len(self._unplaced)
+            )
+            return False
+        self._unplaced = []
         # Pausing takes effect only on what is assigned, so it waits until that is done below.
         self._paused_in_callback = []
         try:
-            starts = listener.on_assigned(_partitions(found))
-            client.incremental_assign(self._placed(found, starts))
+            starts = listener.on_assigned(_partitions(committed))
+            self._client.incremental_assign([_placed(tp, starts) for tp in committed])
             if self._paused_in_callback:
-                client.pause(self._paused_in_callback)
+                self._client.pause(self._paused_in_callback)
         finally:
             self._paused_in_callback = None
+        return True
 
-    def _placed(
-        self, found: list[TopicPartition], starts: Mapping[Partition, Offset]
-    ) -> list[TopicPartition]:
-        """Each with the offset to start from, always explicit: then only a gap is an error."""
+    def _committed(self, found: list[TopicPartition]) -> list[TopicPartition]:
         if not found:
             return []
+        doing = "reading committed offsets"
         try:
             committed = self._client.committed(found, timeout=_COMMITTED_TIMEOUT_S)
         except KafkaException as error:
-            raise translated(error.args[0], "reading committed offsets") from error
-        placed = []
+            raise translated(error.args[0], doing) from error
         for tp in committed:
             if tp.error is not None:
-                raise translated(tp.error, f"reading the committed offset of {_partition(tp)}")
-            known = tp.offset if tp.offset >= 0 else OFFSET_BEGINNING
-            start = starts.get(_partition(tp), known)
-            placed.append(TopicPartition(tp.topic, tp.partition, start))
-        return placed
+                raise translated(tp.error, f"{doing} of {_partition(tp)}")
+        return committed
 
     def _revoke(
         self, listener: RebalanceListener, client: Consumer, found: list[TopicPartition]
     ) -> None:
+        found = self._taken_up(found)
         listener.on_revoked(_partitions(found))
         client.incremental_unassign(found)
 
@@ -118,8 +142,15 @@ class GroupConsumer:
         # Answers to what the lost membership asked say nothing about the next one.
         self._stale, self._unanswered = self._stale + self._unanswered, 0
         self._answers.clear()
+        found = self._taken_up(found)
         listener.on_lost(_partitions(found))
         client.incremental_unassign(found)
+
+    def _taken_up(self, leaving: list[TopicPartition]) -> list[TopicPartition]:
+        """Those of the leaving that we have; the others wait no longer."""
+        waiting, gone = set(_partitions(self._unplaced)), set(_partitions(leaving))
+        self._unplaced = [tp for tp in self._unplaced if _partition(tp) not in gone]
+        return [tp for tp in leaving if _partition(tp) not in waiting]
 
     def assignment(self) -> frozenset[Partition]:
         return frozenset(map(_partition, self._client.assignment()))
@@ -133,6 +164,8 @@ class GroupConsumer:
         self._ends = {}
         if self._refusal is not None:
             raise translated(self._refusal, "reading from Kafka")
+        if self._unplaced and self._listener is not None:
+            self._take_up(self._listener)
         messages = self._client.consume(1, timeout_s)
         size = 0
         while messages and len(messages) < max_events and size < self._poll_bytes:
@@ -143,8 +176,6 @@ class GroupConsumer:
             size += sum(map(len, more))
         if any(map(_error_of, messages)):
             messages = self._without_errors(messages)
-        if messages:
-            self._warned.clear()
         return cast("Sequence[Message]", messages)
 
     def _without_errors(self, messages: list[ClientMessage]) -> list[ClientMessage]:
@@ -175,13 +206,7 @@ class GroupConsumer:
             trouble = translated(error, "reading from Kafka")
             if not isinstance(trouble, RetryableError):
                 raise trouble
-            self._warn(error)
-
-    def _warn(self, error: KafkaError) -> None:
-        """Once per kind of trouble, until records come again: the client repeats itself."""
-        if error.code() not in self._warned:
-            self._warned.add(error.code())
-            self._log.warning("kafka", cause=error.str(), code=error.name())
+            self._troubles.note(error)
 
     def ends(self) -> Mapping[Partition, Offset]:
         return self._ends
@@ -190,7 +215,7 @@ class GroupConsumer:
         """Called by librdkafka for what belongs to no record; it heals most of it by itself."""
         if error.code() in REFUSED or error.fatal():
             self._refusal = error
-        self._warn(error)
+        self._troubles.note(error)
 
     def pause(self, partitions: Collection[Partition]) -> None:
         found = _client_partitions(partitions)
@@ -255,6 +280,13 @@ def _partition(found: TopicPartition | ClientMessage) -> Partition:
     if isinstance(found, TopicPartition):
         return Partition(found.topic, found.partition)
     return Partition(cast("str", found.topic()), cast("int", found.partition()))
+
+
+def _placed(committed: TopicPartition, starts: Mapping[Partition, Offset]) -> TopicPartition:
+    """With the offset to start from, always explicit: then only a gap is an error."""
+    known = committed.offset if committed.offset >= 0 else OFFSET_BEGINNING
+    start = starts.get(_partition(committed), known)
+    return TopicPartition(committed.topic, committed.partition, start)
 
 
 def _partitions(found: Iterable[TopicPartition]) -> list[Partition]:

@@ -19,7 +19,8 @@ from callsheet.batch import Message
 from callsheet.errors import ConfigError, DeadLetterError, Reason
 from callsheet.kafka.settings import Connection, producer_config
 from callsheet.kafka.topics import Topic
-from callsheet.ports import Deadline
+from callsheet.kafka.troubles import ClientTroubles
+from callsheet.ports import Clock, Deadline, SystemClock
 
 PREFIX = "callsheet."
 """Of the headers that we add; the record's own headers stand before them."""
@@ -129,14 +130,16 @@ class KafkaDeadLetters:
         max_message_bytes: int,
         budget_s: float,
         log: FilteringBoundLogger,
+        clock: Clock | None = None,
     ) -> None:
         self._topic, self._pipeline, self._version = topic, pipeline, version
         self._budget_s, self._log, self._most_bytes = budget_s, log, max_message_bytes
         self._failures: list[str] = []
         self._unacknowledged = 0
+        troubles = ClientTroubles(log, clock or SystemClock())
         config = producer_config(connection, max_message_bytes=max_message_bytes, budget_s=budget_s)
         try:
-            self._producer = Producer({**config, "error_cb": self._note, "log_level": 0})
+            self._producer = Producer({**config, "error_cb": troubles.note, "log_level": 0})
         except KafkaException as error:
             raise ConfigError(
                 f"the Kafka client does not take its settings: {error.args[0].str()}",
@@ -187,9 +190,6 @@ class KafkaDeadLetters:
         self._unacknowledged -= 1
         if error is not None:
             self._failures.append(error.str())
-
-    def _note(self, error: KafkaError) -> None:
-        self._log.warning("kafka", cause=error.str(), code=error.name())
 
     def flush(self, deadline: Deadline) -> None:
         if self._unacknowledged:

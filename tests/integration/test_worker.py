@@ -7,10 +7,11 @@ import threading
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from hashlib import sha256
+from typing import Any
 
 import pytest
 import structlog
-from confluent_kafka import Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 
 from callsheet.batch import Offset, Partition
 from callsheet.codec.topics import DEFAULT_MAX_VALUE_BYTES
@@ -126,6 +127,61 @@ def test_an_outage_pauses_and_nothing_is_read_again(cluster: Cluster) -> None:
     live.stop()
     assert live.error is None
     assert len(store.rows(topic) | elsewhere.rows(topic)) == 3_300
+
+
+class ForgetfulConsumer(Consumer):
+    """A client whose group has no coordinator to ask, for as long as ``is_away``."""
+
+    is_away = True
+    asked = 0
+
+    def committed(self, *args: Any, **kwargs: Any) -> Any:
+        type(self).asked += 1
+        if self.is_away:
+            raise KafkaException(KafkaError(KafkaError._TIMED_OUT, "no coordinator"))
+        return super().committed(*args, **kwargs)
+
+
+def test_an_assignment_waits_for_the_coordinator_and_needs_no_restart(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Forgetful(ForgetfulConsumer): ...
+
+    topic, store = cluster.topic(2), MemoryStore()
+    cluster.produce(topic, numbered(50))
+    with monkeypatch.context() as patch:
+        patch.setattr("callsheet.kafka.consumer.Consumer", Forgetful)
+        waiting = a_worker(cluster, [topic], store)
+    waiting.start()
+    eventually(lambda: Forgetful.asked >= 3 or waiting.error, "it asks again")
+    assert (waiting.error, waiting.pulse.read().assigned) == (None, ())
+    # What waits can go to somebody else, too.
+    other = a_worker(cluster, [topic], store)
+    other.start()
+    eventually(lambda: len(other.pulse.read().assigned) == 1, "one went over")
+    Forgetful.is_away = False
+    eventually(lambda: len(waiting.pulse.read().assigned) == 1, "the other is taken up")
+    other.stop()
+    eventually(lambda: len(waiting.pulse.read().assigned) == 2, "and the first comes back")
+    cluster.produce(topic, numbered(50, start=50))
+    eventually(lambda: cluster.lag(cluster.name, topic) == 0, "everything is committed")
+    waiting.stop()
+    assert waiting.error is other.error is None
+    assert len(store.rows(topic)) == 100
+
+
+def test_a_worker_stops_while_its_assignment_waits(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Forgetful(ForgetfulConsumer): ...
+
+    topic = cluster.topic()
+    monkeypatch.setattr("callsheet.kafka.consumer.Consumer", Forgetful)
+    live = a_worker(cluster, [topic], MemoryStore())
+    live.start()
+    eventually(lambda: Forgetful.asked >= 2, "it asks")
+    live.stop()
+    assert live.error is None
 
 
 def test_a_gap_in_the_log_stops_the_worker_with_its_offsets(cluster: Cluster) -> None:

@@ -144,6 +144,8 @@ class FakeConsumer:
         self.is_fenced = False
         self.is_away = False
         """The coordinator is: commits fail, records still come."""
+        self.is_mute = False
+        """The coordinator is: commits are neither done nor answered."""
         self.subscriptions = 0
         self.wanted: frozenset[Partition] = frozenset()
         """What the coordinator gives to this member when it joins."""
@@ -270,6 +272,8 @@ class FakeConsumer:
                 continue
             assert offset >= self.world.committed.get(partition, 0), "a commit that goes back"
             self.world.check_commit(partition, offset)
+        if self.is_mute:
+            return
         if self.is_fenced:
             self.coming.append(FencedError("illegal generation"))
         elif self.is_away:

@@ -76,6 +76,28 @@ def test_the_order_is_written_durable_letters_commit(monkeypatch: pytest.MonkeyP
     assert run.world.committed[P0] == 3
 
 
+def test_a_commit_that_is_never_answered_is_asked_for_again() -> None:
+    run = a_run({P0: "rrr"})
+    run.start()
+    run.consumer.is_mute = True
+    turns(run)
+    asked_s, budget_s = run.world.clock.now_s, LIMITS.commit_budget_s
+    run.consumer.is_mute = False
+    while run.world.clock.now_s < asked_s + budget_s - 2:
+        turns(run, 1)
+    assert run.world.committed == {}, "an answer may still come"
+    while run.world.clock.now_s < asked_s + budget_s + 2:
+        turns(run, 1)
+    assert run.world.committed == {P0: 3}
+    results = {
+        s.labels["result"]: s.value
+        for family in run.metrics.commits.collect()
+        for s in family.samples
+        if s.name.endswith("_total")
+    }
+    assert results == {"unanswered": 1, "ok": 1}
+
+
 def test_commits_go_by_time_not_by_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     run = a_run({P0: "r" * 60})
     run.start()
