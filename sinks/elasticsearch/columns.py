@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 import orjson
@@ -36,15 +37,18 @@ class ColumnPlan:
         """Two lines per row, as one string; None where only a row-by-row look can tell what is
         wrong. Never fewer lines than rows: a null in a concatenation would swallow its row.
         """
-        if self._is_doubtful(frame):
+        facts = self._facts(frame)
+        if facts.is_doubtful:
             return None
         texts = self._embedded(frame)
         if texts is None:
             return None
-        lines = frame.select(self._line(frame, texts, deleted_at)).to_series()
+        line = self._line(frame, facts, texts, deleted_at)
+        lines = frame.select(line).to_series()
         return None if lines.null_count() else lines
 
-    def _is_doubtful(self, frame: pl.DataFrame) -> bool:
+    def _facts(self, frame: pl.DataFrame) -> _Facts:
+        """All in one query: a query costs as much as a hundred rows."""
         live = (pl.col("op") != Op.DELETE.value) & pl.col("after").is_null()
         # Beyond its range the formatting of an instant would not refuse but panic.
         is_instant = pl.col("ts_us").is_between(values.EARLIEST_US, values.LATEST_US)
@@ -54,30 +58,48 @@ class ColumnPlan:
             if column.kind is Kind.VECTOR:
                 value = value.list.explode(keep_nulls=False, empty_as_null=False)
             checks.append((~value.is_finite()).any())
-        return bool(frame.select(pl.any_horizontal(checks)).item())
+        return _Facts(
+            *frame.select(
+                pl.any_horizontal(checks).alias("is_doubtful"),
+                (pl.col("id").str.len_bytes() > values.LONGEST_ID).any().alias("has_long"),
+                (pl.col("op") == Op.DELETE.value).any().alias("has_delete"),
+            ).row(0)
+        )
 
-    def _embedded(self, frame: pl.DataFrame) -> dict[str, pl.Series] | None:
-        """The JSON of the textual columns; None when one value is no JSON."""
-        found = {}
+    def _embedded(self, frame: pl.DataFrame) -> _Texts | None:
+        """What the textual columns become; None when one value is no JSON."""
+        if not self._texts:
+            return _Texts({}, None)
+        names = [column.name for column in self._texts]
+        cells = frame.select(pl.col("after").struct.field(*names))
+        found: dict[str, pl.Series] = {}
+        marks = [""] * len(frame)
         for column in self._texts:
-            convert = _TEXTUAL[column.kind]
-            cells = frame["after"].struct.field(column.name).to_list()
+            convert, name = _TEXTUAL[column.kind], column.name
             try:
-                texts = ["null" if cell is None else convert(cell) for cell in cells]
+                texts = [
+                    "null" if cell is None else convert(cell)
+                    for cell in cells.get_column(name).to_list()
+                ]
             except PoisonRecordError:
                 return None
-            found[column.name] = pl.Series(column.name, texts, dtype=pl.String)
-        return found
+            found[name] = pl.Series(name, texts, dtype=pl.String)
+            if column.kind is Kind.JSON:
+                _mark_wrapped(marks, name, cells.get_column(name).to_list())
+        if not any(marks):
+            return _Texts(found, None)
+        wrapped = [f',"wrapped":[{mark}]' if mark else "" for mark in marks]
+        return _Texts(found, pl.Series(wrapped))
 
-    def _line(self, frame: pl.DataFrame, texts: dict[str, pl.Series], deleted_at: str) -> pl.Expr:
-        ids = frame["id"]
-        is_long = bool((ids.str.len_bytes() > values.LONGEST_ID).any())
-        names = pl.lit(ids.map_elements(values.document_id, pl.String)) if is_long else pl.col("id")
+    def _line(self, frame: pl.DataFrame, facts: _Facts, texts: _Texts, deleted_at: str) -> pl.Expr:
+        names = pl.col("id")
+        if facts.has_long:
+            names = pl.lit(frame["id"].map_elements(values.document_id, pl.String))
         document = [pl.lit("},"), self._plain]
-        for name, series in texts.items():
+        for name, series in texts.cells.items():
             document += [pl.lit(f",{orjson.dumps(name).decode()}:"), pl.lit(series)]
         body = pl.concat_str(*document, pl.lit("}\n"))
-        if bool((frame["op"] == Op.DELETE.value).any()):
+        if facts.has_delete:
             tombstone = pl.lit(f',"deleted":true,"deleted_at":"{deleted_at}"}}}}\n')
             body = pl.when(pl.col("op") == Op.DELETE.value).then(tombstone).otherwise(body)
         return pl.concat_str(
@@ -88,36 +110,47 @@ class ColumnPlan:
             pl.lit(f'}}}}\n{{"{META}":{{"ts":"'),
             pl.from_epoch("ts_us", time_unit="us").dt.to_string("%Y-%m-%dT%H:%M:%S%.6fZ"),
             pl.lit('"'),
-            *self._extras(frame, is_long=is_long),
+            *_extras(facts, texts),
             body,
         )
 
-    def _extras(self, frame: pl.DataFrame, *, is_long: bool) -> list[pl.Expr]:
-        """What few rows have beside their time: the ID that ``_id`` could not hold, and which
-        columns were wrapped. Nothing is added to the expressions of a batch that has none.
-        """
-        extras = []
-        if is_long:
-            length = pl.col("id").str.len_bytes()
-            full = pl.concat_str(pl.lit(',"id":'), _quoted(pl.col("id")))
-            extras.append(pl.when(length > values.LONGEST_ID).then(full).otherwise(pl.lit("")))
-        wrapped = self._wrapped(frame)
-        if wrapped is not None:
-            extras.append(pl.lit(wrapped))
-        return extras
 
-    def _wrapped(self, frame: pl.DataFrame) -> pl.Series | None:
-        marks = [""] * len(frame)
-        for column in self._texts:
-            if column.kind is Kind.JSON:
-                cells = frame["after"].struct.field(column.name).to_list()
-                name = orjson.dumps(column.name).decode()
-                for row, cell in enumerate(cells):
-                    if cell is not None and not values.is_object(cell):
-                        marks[row] += f",{name}" if marks[row] else name
-        if not any(marks):
-            return None
-        return pl.Series([f',"wrapped":[{mark}]' if mark else "" for mark in marks])
+@dataclass(frozen=True, slots=True)
+class _Facts:
+    """Of a whole batch: what most have not, and the expressions of most do without."""
+
+    is_doubtful: bool
+    has_long: bool
+    has_delete: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Texts:
+    """JSON of the textual columns, and per row which of them were wrapped in an object."""
+
+    cells: Mapping[str, pl.Series]
+    wrapped: pl.Series | None
+
+
+def _mark_wrapped(marks: list[str], name: str, cells: Sequence[str | None]) -> None:
+    quoted = orjson.dumps(name).decode()
+    for row, cell in enumerate(cells):
+        if cell is not None and not values.is_object(cell):
+            marks[row] += f",{quoted}" if marks[row] else quoted
+
+
+def _extras(facts: _Facts, texts: _Texts) -> list[pl.Expr]:
+    """What few rows have beside their time: the ID that ``_id`` could not hold, and which columns
+    were wrapped.
+    """
+    extras = []
+    if facts.has_long:
+        length = pl.col("id").str.len_bytes()
+        full = pl.concat_str(pl.lit(',"id":'), _quoted(pl.col("id")))
+        extras.append(pl.when(length > values.LONGEST_ID).then(full).otherwise(pl.lit("")))
+    if texts.wrapped is not None:
+        extras.append(pl.lit(texts.wrapped))
+    return extras
 
 
 def _quoted(text: pl.Expr) -> pl.Expr:

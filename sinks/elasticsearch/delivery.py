@@ -22,14 +22,12 @@ from callsheet.errors import (
 )
 from callsheet.ports import Clock
 from callsheet.sink import Progress
-from sinks.elasticsearch.lanes import Chunk, Lane, Lanes, Request
+from sinks.elasticsearch.lanes import MERGE_BELOW_BYTES, Chunk, Lane, Lanes, Request
 from sinks.elasticsearch.ledger import Entry, Ledger
 from sinks.elasticsearch.outcome import Item, Outcome
 from sinks.elasticsearch.pressure import Pressure
 from sinks.elasticsearch.render import Rendered
-
-FAILED_ATTEMPTS: Final = 10
-"""Then an operation on which the server breaks (HTTP 500) is a dead letter."""
+from sinks.elasticsearch.suspicion import Suspicion, Verdict, Witness
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +39,14 @@ Answer = Sequence[Item] | None | CallsheetError | TooLarge
 """Item by item; None: all written; or what went wrong with the whole request."""
 
 
+_TAKEN: Final = frozenset({Outcome.WRITTEN, Outcome.STALE})
+_SENTENCES: Final = {
+    Verdict.HOLD: Outcome.FAILED,
+    Verdict.POISON: Outcome.REJECTED,
+    Verdict.PARK: Outcome.PARK,
+}
+
+
 @dataclass(slots=True)
 class Delivery:
     """All that was accepted and has no final answer yet."""
@@ -50,6 +56,7 @@ class Delivery:
     clock: Clock
     log: FilteringBoundLogger
     ledger: Ledger = field(default_factory=Ledger)
+    witness: Witness = field(default_factory=Witness)
     fatal: CallsheetError | None = None
     halted: dict[str, Park] = field(default_factory=dict)
     """By topic the tables whose index cannot be written."""
@@ -108,8 +115,14 @@ class Delivery:
         self._drop_forgotten()
 
     def take(self, now_s: float) -> Request | None:
-        """The next request, if one may go now."""
+        """The next request, if one may go now.
+
+        A small one waits while another is under way: a request costs more than its bytes, and what
+        arrives meanwhile goes along (as small TCP segments do, RFC 896).
+        """
         if self.in_flight >= self.pressure.in_flight:
+            return None
+        if self.in_flight and self.lanes.waiting_bytes < MERGE_BELOW_BYTES:
             return None
         request = self.lanes.take(now_s, self.pressure.request_bytes)
         if request is not None:
@@ -161,17 +174,18 @@ class Delivery:
     def _answered(self, request: Request, items: Sequence[Item] | None) -> Mapping[str, int]:
         at, is_refused = 0, False
         written: Counter[str] = Counter()
+        items = self._judged(request, items)
         for load in request.loads:
             back: list[Chunk] = []
+            start = at
             for chunk in load.chunks:
                 mine = None if items is None else items[at : at + len(chunk.rows)]
                 at += len(chunk.rows)
-                rest = self._book(chunk, mine, written)
-                back += [rest] if rest is not None else []
+                back += self._book(chunk, mine, written)
             load.lane.trouble, load.lane.not_before_s = None, 0.0
             if back:
                 is_refused = True
-                self._again(load.lane, back, RetryableError("Elasticsearch put documents off"))
+                self._again(load.lane, back, _put_off((items or ())[start:at]))
         if is_refused:
             self.pressure.refused()
         else:
@@ -180,25 +194,50 @@ class Delivery:
             self._drop_forgotten()
         return written
 
+    def _judged(self, request: Request, items: Sequence[Item] | None) -> Sequence[Item] | None:
+        """The answer, once it is decided what operations are on which the server broke."""
+        taken: Counter[str] = Counter()
+        at = 0
+        for chunk in request.chunks:
+            mine = None if items is None else items[at : at + len(chunk.rows)]
+            at += len(chunk.rows)
+            taken[chunk.entry.alias] += (
+                len(chunk.rows) if mine is None else sum(item.outcome in _TAKEN for item in mine)
+            )
+        for alias, operations in taken.items():
+            self.witness.took(alias, operations)
+        if items is None or not any(item.outcome is Outcome.FAILED for item in items):
+            return items
+        judged: list[Item] = []
+        for chunk in request.chunks:
+            mine = items[len(judged) : len(judged) + len(chunk.rows)]
+            judged += self._sentenced(chunk, mine, with_others=taken[chunk.entry.alias] > 0)
+        return judged
+
+    def _sentenced(
+        self, chunk: Chunk, items: Sequence[Item], *, with_others: bool
+    ) -> Sequence[Item]:
+        if not any(item.outcome is Outcome.FAILED for item in items):
+            return items
+        alias = chunk.entry.alias
+        verdict = self.witness.broke(chunk.suspicion, alias, with_others=with_others)
+        final = _SENTENCES[verdict]
+        return [Item(final, i.detail) if i.outcome is Outcome.FAILED else i for i in items]
+
     def _book(
         self, chunk: Chunk, items: Sequence[Item] | None, written: Counter[str]
-    ) -> Chunk | None:
+    ) -> list[Chunk]:
         """Returns what has to go again."""
         if items is None:
             written[chunk.entry.alias] += len(chunk.rows)
             self.ledger.settle(chunk.entry, written=len(chunk.rows))
-            return None
+            return []
         counts: Counter[Outcome] = Counter()
-        again: list[int] = []
-        has_failed = False
         for place, item in enumerate(items):
             match item.outcome:
-                case Outcome.AGAIN:
-                    again.append(place)
-                case Outcome.FAILED if chunk.failures + 1 < FAILED_ATTEMPTS:
-                    again.append(place)
-                    has_failed = True
-                case Outcome.FAILED | Outcome.REJECTED:
+                case Outcome.AGAIN | Outcome.FAILED:
+                    pass
+                case Outcome.REJECTED:
                     row = chunk.rows[place]
                     self.ledger.reject(chunk.entry, row, Reason.REJECTED, item.detail)
                 case Outcome.PARK:
@@ -210,11 +249,7 @@ class Delivery:
         self.ledger.settle(
             chunk.entry, written=counts[Outcome.WRITTEN], stale=counts[Outcome.STALE]
         )
-        if not again:
-            return None
-        rest = chunk.select(again, chunk.attempts + 1)
-        rest.failures += has_failed
-        return rest
+        return _unanswered(chunk, items)
 
     def _halt(self, entry: Entry, detail: str) -> None:
         if entry.topic not in self.halted:
@@ -237,3 +272,27 @@ class Delivery:
             return
         for entry, operations in self.lanes.sift(lambda e, row: not e.is_forgotten(row)):
             self.ledger.drop(entry, operations)
+
+
+def _unanswered(chunk: Chunk, items: Sequence[Item]) -> list[Chunk]:
+    """What goes again; apart, because nothing is held against what was only put off for load."""
+    broken = [p for p, item in enumerate(items) if item.outcome is Outcome.FAILED]
+    put_off = [p for p, item in enumerate(items) if item.outcome is Outcome.AGAIN]
+    rests: list[Chunk] = []
+    if broken:
+        rests.append(chunk.select(broken, chunk.attempts + 1))
+    if put_off:
+        rest = chunk.select(put_off, chunk.attempts + 1)
+        rest.suspicion = Suspicion()
+        rests.append(rest)
+    return rests
+
+
+def _put_off(items: Sequence[Item]) -> RetryableError:
+    broken = next((item for item in items if item.outcome is Outcome.FAILED), None)
+    if broken is None:
+        return RetryableError("Elasticsearch put documents off")
+    return RetryableError(
+        f"Elasticsearch breaks on documents (HTTP 500): {broken.detail}",
+        hint="look at its log; what breaks is tried again until others of its index are taken",
+    )

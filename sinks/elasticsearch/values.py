@@ -11,6 +11,7 @@ import struct
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from decimal import Decimal
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Any, Final
 
@@ -30,6 +31,8 @@ EARLIEST_US: Final = -62_135_596_800_000_000
 LATEST_US: Final = 253_402_300_799_999_999
 
 _PREFIX_BYTES: Final = 440
+_UTF8_BYTES: Final = 4
+"""Of one character, at most."""
 
 Render = Callable[[Any], Any]
 """A value of the batch, not null, to what orjson can write."""
@@ -37,6 +40,8 @@ Render = Callable[[Any], Any]
 
 def document_id(identifier: str) -> str:
     """``_id`` of an ID: itself, or where that is too long its beginning and a hash of all of it."""
+    if len(identifier) * _UTF8_BYTES <= LONGEST_ID:  # mostly: then nothing need be encoded
+        return identifier
     raw = identifier.encode()
     if len(raw) <= LONGEST_ID:
         return identifier
@@ -72,12 +77,17 @@ def instant_text(ts_us: int) -> str:
     Raises:
         PoisonRecordError: not between ``EARLIEST_US`` and ``LATEST_US``.
     """
+    seconds, micros = divmod(ts_us, 1_000_000)
+    return f"{_second_text(seconds)}.{micros:06d}Z"
+
+
+@lru_cache(maxsize=64)  # the rows of a batch are mostly of a few seconds
+def _second_text(seconds: int) -> str:
     try:
-        instant = _EPOCH + timedelta(microseconds=ts_us)
+        return (_EPOCH + timedelta(seconds=seconds)).isoformat()
     except OverflowError as error:
         detail = "a commit time outside the years 1 to 9999"
         raise PoisonRecordError(Reason.UNREPRESENTABLE, detail) from error
-    return f"{instant.isoformat(timespec='microseconds')}Z"
 
 
 def members(value: str) -> list[str]:
