@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 import httpx
 
+from callsheet.absence import absence
 from callsheet.backoff import Backoff
 from callsheet.errors import ConfigError, FatalError, PreconditionError, UnavailableError
 from callsheet.ports import Clock, Deadline, SystemClock
@@ -200,7 +201,7 @@ class ConnectClient:
 
     def _unreachable(self, error: httpx.TransportError) -> UnavailableError:
         return UnavailableError(
-            f"Kafka Connect at {self._url} does not answer ({type(error).__name__}).",
+            f"Kafka Connect at {self._url} does not answer: {absence(error)}.",
             hint="Is it up (`callsheet stack status`)? Its address is CALLSHEET_CONNECT_URL.",
         )
 

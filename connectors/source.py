@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import pymysql
 import pymysql.cursors
 
+from callsheet.absence import absence
 from callsheet.errors import PreconditionError, UnavailableError
 from connectors.masking import resolved
 from connectors.progress import BinlogPosition
@@ -190,7 +191,7 @@ class MysqlSource:
                 hint="GRANT REPLICATION SLAVE, REPLICATION CLIENT ON *.* to it.",
             )
         return UnavailableError(
-            f"MySQL at {where} does not answer (error {code}).",
+            f"MySQL at {where} does not answer: {absence(error, f'error {code}')}.",
             hint="Is it up (`callsheet stack status`)? See CALLSHEET_MYSQL_HOST and _PORT.",
         )
 

@@ -14,6 +14,7 @@ from typing import Final, Protocol
 
 import httpx
 
+from callsheet.absence import absence
 from callsheet.errors import PreconditionError, UnavailableError
 from connectors.files import ConnectorFile
 from connectors.masking import resolved
@@ -66,7 +67,7 @@ def _accept_any(client: httpx.Client, url: str, subject: str) -> None:
         answer = client.put(f"{url}/config/{subject}", json={"compatibility": _ANY})
     except httpx.HTTPError as error:
         raise UnavailableError(
-            f"The schema registry at {url} does not answer ({type(error).__name__}).", hint=_HINT
+            f"The schema registry at {url} does not answer: {absence(error)}.", hint=_HINT
         ) from error
     if answer.status_code >= httpx.codes.INTERNAL_SERVER_ERROR:
         raise UnavailableError(

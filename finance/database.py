@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from pydantic import SecretStr
 from sqlalchemy.exc import DBAPIError, OperationalError
 
+from callsheet.absence import absence
 from callsheet.errors import CallsheetError, FatalError, PreconditionError, UnavailableError
 
 CONNECT_TIMEOUT_S: Final = 5
@@ -153,7 +154,7 @@ def _translation(error: DBAPIError, account: Account) -> CallsheetError:
         )
     if is_connection_lost(error):
         return UnavailableError(
-            f"{where} does not answer (error {number}).",
+            f"{where} does not answer: {absence(error, f'error {number}')}.",
             hint="See `callsheet stack status`; `callsheet stack up` starts it.",
         )
     kind = "refused a statement" if isinstance(error, OperationalError) else "reported an error"

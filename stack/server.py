@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
+from callsheet.absence import absence
 from callsheet.errors import UnavailableError
 from stack.command import Command
 from stack.jdk import JavaRequirement, Jdk
@@ -111,7 +112,7 @@ def http(method: str, url: str, *, body: object = None) -> Any:
     except httpx.HTTPStatusError as error:
         raise UnavailableError(f"{url} answers {error.response.status_code}.") from error
     except httpx.HTTPError as error:
-        raise UnavailableError(f"{url} does not answer: {type(error).__name__}.") from error
+        raise UnavailableError(f"{url} does not answer: {absence(error)}.") from error
     except ValueError as error:
         raise UnavailableError(f"{url} answers with something else than JSON.") from error
 

@@ -41,14 +41,6 @@ Budget = Annotated[
     ),
 ]
 
-_KAFKA_SETTINGS = {
-    "CALLSHEET_KAFKA_SECURITY_PROTOCOL": "security.protocol",
-    "CALLSHEET_KAFKA_SASL_MECHANISM": "sasl.mechanism",
-    "CALLSHEET_KAFKA_SASL_USERNAME": "sasl.username",
-    "CALLSHEET_KAFKA_SASL_PASSWORD": "sasl.password",
-    "CALLSHEET_KAFKA_SSL_CA_FILE": "ssl.ca.location",
-}
-
 
 @app.command()
 def plan(files: Files = None, json: console.Json = False) -> None:
@@ -59,7 +51,7 @@ def plan(files: Files = None, json: console.Json = False) -> None:
     from connectors.files import load_all
 
     wanted = load_all(files or [DEFAULT_FOLDER])
-    with _applier() as applier:
+    with _applier(deadline_s=_LOOK_DEADLINE_S) as applier:
         found = applier.plan(wanted)
     console.emit(json, found, lambda out: view.render_plan(out, found))
 
@@ -256,7 +248,7 @@ def _client(deadline_s: float = 90.0) -> Iterator[ConnectClient]:
     from connectors.masking import environment_secrets, redacted
 
     secrets = environment_secrets(os.environ)
-    url = _variable("CALLSHEET_CONNECT_URL")
+    url = _connect_url()
     client = ConnectClient(url, deadline_s=deadline_s, redact=lambda text: redacted(text, secrets))
     with client as connect:
         yield connect
@@ -264,7 +256,9 @@ def _client(deadline_s: float = 90.0) -> Iterator[ConnectClient]:
 
 @contextmanager
 def _applier(
-    report: Callable[[str], None] = lambda _: None, downtime_budget_hours: float = 24.0
+    report: Callable[[str], None] = lambda _: None,
+    downtime_budget_hours: float = 24.0,
+    deadline_s: float = 90.0,
 ) -> Iterator[Applier]:
     from callsheet.ports import SystemClock
     from connectors.apply import Applier
@@ -273,28 +267,25 @@ def _applier(
 
     survey = MysqlSurvey(os.environ, downtime_budget_hours=downtime_budget_hours)
     subjects, clock = RegistrySubjects(os.environ), SystemClock()
-    with _client() as connect:
+    with _client(deadline_s) as connect:
         yield Applier(connect, _topics(), survey, clock, subjects=subjects, report=report)
 
 
 def _topics() -> Any:
     from callsheet.kafka.admin import KafkaTopics
+    from callsheet.kafka.environment import connection
 
-    security = {
-        setting: os.environ[variable]
-        for variable, setting in _KAFKA_SETTINGS.items()
-        if variable in os.environ
-    }
-    return KafkaTopics({"bootstrap.servers": _variable("CALLSHEET_KAFKA_BOOTSTRAP"), **security})
+    return KafkaTopics(connection(os.environ).common())
 
 
-def _variable(name: str) -> str:
-    if not os.environ.get(name):
-        raise UsageError(
-            f"{name} is not set.",
-            hint="`callsheet stack up` sets it for its own servers; else export it.",
-        )
-    return os.environ[name]
+def _connect_url() -> str:
+    url = os.environ.get("CALLSHEET_CONNECT_URL", "")
+    if url.startswith(("http://", "https://")):
+        return url
+    raise UsageError(
+        "CALLSHEET_CONNECT_URL is no address." if url else "CALLSHEET_CONNECT_URL is not set.",
+        hint="It is http(s)://host:port; `callsheet stack up` sets it for its own servers.",
+    )
 
 
 def _confirm(yes: bool, what: str) -> None:

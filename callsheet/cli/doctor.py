@@ -14,6 +14,7 @@ from rich.text import Text
 
 from callsheet.cli import console
 from callsheet.doctor import Finding
+from callsheet.errors import CallsheetError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -66,6 +67,9 @@ def _servers() -> Iterator[Finding]:
     """Whether what the environment names answers; a native stack fills the environment."""
     import httpx
 
+    from callsheet.absence import absence
+
+    yield _kafka()
     addresses = {
         "connect": os.environ.get("CALLSHEET_CONNECT_URL", ""),
         "registry": os.environ.get("CALLSHEET_REGISTRY_URL", ""),
@@ -79,12 +83,29 @@ def _servers() -> Iterator[Finding]:
         path = "/subjects" if name == "registry" else "/"
         try:
             status = httpx.get(address.rstrip("/") + path, timeout=5.0).status_code
-        except httpx.HTTPError as error:
-            message = f"{address} does not answer ({type(error).__name__})"
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            message = f"{address} does not answer: {absence(error)}"
             hint = f"`callsheet stack up` starts it; `callsheet stack logs {name}` says why not"
             yield Finding("servers", name, "fail", message, hint)
             continue
         yield _answered(name, address, status)
+
+
+def _kafka() -> Finding:
+    from callsheet.kafka.admin import KafkaTopics
+    from callsheet.kafka.environment import BOOTSTRAP, connection
+
+    if not os.environ.get(BOOTSTRAP):
+        hint = f"`callsheet stack up`, or set {BOOTSTRAP}"
+        return Finding("servers", "kafka", "warn", "no address is known", hint)
+    brokers = connection(os.environ)
+    try:
+        # Any topic will do: that it is missing is an answer.
+        KafkaTopics(brokers.common(), timeout_s=5.0).describe(["callsheet-connect-status"])
+    except CallsheetError as error:
+        hint = "`callsheet stack up` starts it; `callsheet stack logs kafka` says why not"
+        return Finding("servers", "kafka", "fail", error.message.rstrip("."), hint)
+    return Finding("servers", "kafka", "ok", f"{brokers.bootstrap_servers} answers")
 
 
 def _answered(name: str, address: str, status: int) -> Finding:

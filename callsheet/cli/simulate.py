@@ -84,9 +84,12 @@ def simulate(
     from finance.simulate import Simulator, Until
 
     account = Account.from_environment(os.environ, Role.APP)
+    engine = open_engine(account)
+    with translated(account), engine.connect():
+        pass  # patience is for a MySQL that went away, not for a wrong address
     with _stopped_by_signals() as stop, translated(account):
         simulator = Simulator(
-            open_engine(account),
+            engine,
             seed,
             commit_changes=commit_size,
             patience_s=patience,

@@ -25,6 +25,14 @@ _STYLES = {"delivering": "green", "in trouble": "bold red", "not running": "yell
 
 
 @dataclass(frozen=True, slots=True)
+class Lag:
+    """Records between a group's offsets and the logs' ends, or why that is unknown."""
+
+    records: int | None = None
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class PipelineView:
     """One pipeline file, and what runs of it. ``lag`` is in records; None where unknown."""
 
@@ -33,6 +41,8 @@ class PipelineView:
     state: str
     detail: str
     lag: int | None = None
+    lag_error: str = ""
+    """Why the lag is unknown."""
     http: str = ""
     workers: list[dict[str, Any]] = field(default_factory=list)
     parked: list[dict[str, Any]] = field(default_factory=list)
@@ -75,7 +85,11 @@ def _connectors() -> tuple[list[dict[str, Any]], str]:
         with ConnectClient(url, deadline_s=5.0) as connect:
             return [status_row(connect, found) for found in connect.connectors()], ""
     except CallsheetError as error:
-        return [], error.message
+        return [], _sentence(error)
+
+
+def _sentence(error: CallsheetError) -> str:
+    return f"{error.message} {error.hint}".strip()
 
 
 def _pipelines(folder: Path) -> list[PipelineView]:
@@ -104,16 +118,16 @@ def _view(
     found = running.pop(settings.name, None)
     if found is None:
         detail = f"callsheet run {file}"
-        return PipelineView(settings.name, str(file), "not running", detail, lag)
+        return PipelineView(settings.name, str(file), "not running", detail, lag.records, lag.error)
     return _running_view(*found, lag)
 
 
-def _running_view(
-    record: RunRecord, states: list[WorkerState] | None, lag: int | None
-) -> PipelineView:
+def _running_view(record: RunRecord, states: list[WorkerState] | None, lag: Lag) -> PipelineView:
     if states is None:
         detail = f"process {record.pid} does not answer at {record.http}"
-        return PipelineView(record.pipeline, record.file, "in trouble", detail, lag, record.http)
+        return PipelineView(
+            record.pipeline, record.file, "in trouble", detail, lag.records, lag.error, record.http
+        )
     bad = [state for state in states if not (state.is_live and state.is_ready)]
     parked = {table.topic: asdict(table) for s in states if s.status for table in s.status.parked}
     return PipelineView(
@@ -121,7 +135,8 @@ def _running_view(
         file=record.file,
         state="in trouble" if bad or parked else "delivering",
         detail="; ".join(dict.fromkeys(s.last_error or s.detail for s in bad or states)),
-        lag=lag,
+        lag=lag.records,
+        lag_error=lag.error,
         http=record.http,
         workers=[_worker(state) for state in states],
         parked=list(parked.values()),
@@ -142,13 +157,12 @@ def _settings(file: Path) -> tuple[PipelineSettings | None, str]:
         return None, f"{error.message}; `callsheet validate {file}` says what"
 
 
-def _lag_of(file: Path) -> int | None:
-    settings, _ = _settings(file)
-    return _lag(settings) if settings else None
+def _lag_of(file: Path) -> Lag:
+    settings, fault = _settings(file)
+    return _lag(settings) if settings else Lag(error=fault)
 
 
-def _lag(settings: PipelineSettings) -> int | None:
-    """Records between the group's offsets and the logs' ends; None where either is unknown."""
+def _lag(settings: PipelineSettings) -> Lag:
     from callsheet.app import connection_of
     from callsheet.kafka.groups import KafkaGroups
 
@@ -156,10 +170,14 @@ def _lag(settings: PipelineSettings) -> int | None:
         groups = KafkaGroups(connection_of(settings), timeout_s=5.0)
         partitions = groups.partitions(settings.source.subscription())
         found = groups.offsets(settings.group_id, partitions)
-    except CallsheetError:
-        return None
+    except CallsheetError as error:
+        return Lag(error=error.message)
+    if not found:
+        return Lag(error="none of its topics exists yet")
     lags = [each.lag for each in found if each.lag is not None]
-    return sum(lags) if found and len(lags) == len(found) else None
+    if len(lags) < len(found):
+        return Lag(error="some partitions do not tell where their logs end")
+    return Lag(sum(lags))
 
 
 def _render(
@@ -178,6 +196,8 @@ def _render(
         lag = "unknown" if view.lag is None else f"{view.lag:,}"
         state = Text(view.state, _STYLES[view.state])
         table.add_row(view.pipeline, state, lag, Text(view.detail))
+        if view.lag_error:
+            table.add_row("", Text("lag", "yellow"), "", Text(view.lag_error))
         for parked in view.parked:
             table.add_row("", Text("parked", "red"), "", Text(_parked(parked)))
     out.print(table)

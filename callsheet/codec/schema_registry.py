@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 import httpx
 
+from callsheet.absence import absence
 from callsheet.errors import (
     ConfigError,
     PoisonRecordError,
@@ -70,6 +71,7 @@ class SchemaRegistry:
         read_timeout_s: float = 10.0,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
+        self._url = str(httpx.URL(url).copy_with(userinfo=b"")).rstrip("/")
         headers = {"Accept": _ACCEPT}
         if bearer_token:
             headers["Authorization"] = f"Bearer {bearer_token}"
@@ -121,8 +123,8 @@ class SchemaRegistry:
             response = self._http.get(path)
         except httpx.HTTPError as fault:
             raise RetryableError(
-                f"the schema registry does not answer: {type(fault).__name__}",
-                hint="is it running, and is its address right?",
+                f"the schema registry at {self._url} does not answer: {absence(fault)}",
+                hint="is it running, and is source.registry.url right? `callsheet stack status`",
             ) from fault
         if response.is_success:
             return _object(response, what)

@@ -24,6 +24,7 @@ from elasticsearch import Elasticsearch
 from elasticsearch.serializer import OrjsonSerializer
 from urllib3 import Timeout
 
+from callsheet.absence import absence
 from callsheet.errors import CallsheetError, FatalError, RetryableError, ThrottledError
 from callsheet.ports import Clock
 from sinks.elasticsearch.settings import ElasticsearchSettings
@@ -69,7 +70,12 @@ class PatientNode(Urllib3HttpNode):
         read = self.config.request_timeout if request_timeout is DEFAULT else request_timeout
         connect = self._connect_timeout_s if read is None else min(self._connect_timeout_s, read)
         timeout: Any = Timeout(connect=connect, read=read)
-        return super().perform_request(method, target, body, headers, timeout)
+        try:
+            return super().perform_request(method, target, body, headers, timeout)
+        except TransportError as error:
+            # Only here is it known which of the hosts it was.
+            message = f"{self.base_url} does not answer: {absence(error)}"
+            raise type(error)(message, error.errors) from error
 
 
 def connect(settings: ElasticsearchSettings) -> Elasticsearch:
@@ -115,16 +121,23 @@ def _node(settings: ElasticsearchSettings, host: str) -> NodeConfig:
 
 
 def translated(error: ApiError | TransportError, clock: Clock) -> CallsheetError:
-    """What a failed request means: away, throttled, or nothing that waiting will mend."""
+    """What a failed request means: away, throttled, or nothing that waiting will mend.
+
+    A `TransportError`'s message starts with the address, as `PatientNode` writes it.
+    """
     if isinstance(error, ApiError):
         return _of_status(error, clock)
     if isinstance(error, TlsError):
         return FatalError(
-            f"Elasticsearch's certificate is not accepted: {error.message}",
-            hint="set sink.tls.ca_file to the CA that signed it, or sink.tls.fingerprint_sha256",
+            f"Elasticsearch at {_plain(error.message)}",
+            hint="set sink.tls.ca_file to the CA that signed its certificate, or "
+            "sink.tls.fingerprint_sha256; write http:// if it speaks no TLS",
         )
     if isinstance(error, UnreachableError | ConnectionTimeout):
-        return RetryableError(f"Elasticsearch does not answer: {_plain(error.message)}")
+        return RetryableError(
+            f"Elasticsearch at {_plain(error.message)}",
+            hint="is it running? `callsheet stack status`",
+        )
     return RetryableError(f"the answer of Elasticsearch is not readable: {_plain(error.message)}")
 
 

@@ -8,7 +8,7 @@ from datetime import date
 from decimal import Decimal
 from typing import Any, Final
 
-from elastic_transport import ApiError, TransportError
+from elastic_transport import ApiError, TlsError, TransportError
 from elasticsearch import Elasticsearch
 
 from callsheet.errors import CallsheetError, PreconditionError, UnavailableError
@@ -185,4 +185,13 @@ def _explained(error: ApiError | TransportError, index: str) -> CallsheetError:
                 hint="name an index that was made with cdc-config/mappings/finance.titles.json",
             )
     known = translated(error, SystemClock())
-    return UnavailableError(known.message, hint="is it running? `callsheet stack status`")
+    if isinstance(error, TlsError):
+        return PreconditionError(
+            known.message,
+            hint="name the CA in CALLSHEET_ELASTICSEARCH_CA_FILE; write http:// in "
+            "CALLSHEET_ELASTICSEARCH_URL if it speaks no TLS",
+        )
+    return UnavailableError(
+        known.message,
+        hint="is it running? `callsheet stack status`; its address is CALLSHEET_ELASTICSEARCH_URL",
+    )

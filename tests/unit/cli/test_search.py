@@ -8,7 +8,7 @@ import pytest
 
 from callsheet.cli import search as module
 from callsheet.cli.search import _amount, money_text
-from callsheet.errors import CallsheetError, UnavailableError, UsageError
+from callsheet.errors import CallsheetError, PreconditionError, UnavailableError, UsageError
 from sinks.elasticsearch.search import CLOSE, OPEN
 from tests.support.elastic_stub import ElasticStub
 
@@ -66,8 +66,17 @@ def test_a_server_that_is_away_is_one_sentence(monkeypatch: pytest.MonkeyPatch) 
         url = stub.url
     error = failing(monkeypatch, url)
     assert isinstance(error, UnavailableError)
-    assert "does not answer" in error.message
+    assert error.message == f"Elasticsearch at {url} does not answer: connection refused"
     assert "stack" in error.hint
+
+
+def test_a_server_without_tls_says_which_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    with ElasticStub() as stub:
+        url = stub.url.replace("http://", "https://")
+        error = failing(monkeypatch, url)
+    assert isinstance(error, PreconditionError)
+    assert error.message.startswith(f"Elasticsearch at {url} does not answer: ")
+    assert "CALLSHEET_ELASTICSEARCH_CA_FILE" in error.hint
 
 
 def test_a_missing_index_says_how_to_fill_it(monkeypatch: pytest.MonkeyPatch) -> None:
