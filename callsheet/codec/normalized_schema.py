@@ -54,7 +54,7 @@ wide here: wide enough for either, and exact."""
 
 def event_schema(schema: TableSchema) -> dict[str, Any]:
     """The Avro schema of a table's events: to be registered by whoever writes them."""
-    columns = [{"name": c.name, "type": _column_type(c)} for c in schema.columns]
+    columns = [_field(c.name, _column_type(c)) for c in schema.columns]
     row = {"type": "record", "name": "Row", "fields": columns}
     parts: list[tuple[str, Any]] = [
         ("uuid", {"type": "string", "logicalType": "uuid"}),
@@ -70,14 +70,20 @@ def event_schema(schema: TableSchema) -> dict[str, Any]:
         "type": "record",
         "name": "Event",
         "namespace": ".".join(map(_name, ("callsheet", schema.database, schema.table))),
-        "fields": [{"name": name, "type": node} for name, node in parts],
+        "fields": [_field(name, node) for name, node in parts],
         KEY_PROPERTY: list(schema.key),
     }
 
 
 def _record(name: str, fields: Mapping[str, Any]) -> dict[str, Any]:
-    listed = [{"name": field, "type": node} for field, node in fields.items()]
+    listed = [_field(field, node) for field, node in fields.items()]
     return {"type": "record", "name": name, "fields": listed}
+
+
+def _field(name: str, node: Any) -> dict[str, Any]:
+    """What may be null is null for readers of a value that was written before it was there."""
+    field = {"name": name, "type": node}
+    return field | {"default": None} if isinstance(node, list) else field
 
 
 def _name(text: str) -> str:
@@ -135,9 +141,9 @@ def to_avro(field: Field, value: Any) -> Any:
         case _ if value is None:
             return None
         case Kind.DECIMAL:
-            return _unscaled(Decimal(value), field.column.scale or 0)
+            return unscaled(Decimal(value), field.column.scale or 0)
         case Kind.UNSIGNED:
-            return _unscaled(Decimal(value), 0)
+            return unscaled(Decimal(value), 0)
         case Kind.DATE:
             return (value - date(1970, 1, 1)).days
         case Kind.DATETIME:
@@ -146,7 +152,7 @@ def to_avro(field: Field, value: Any) -> Any:
             return value
 
 
-def _unscaled(value: Decimal, scale: int) -> bytes:
+def unscaled(value: Decimal, scale: int) -> bytes:
     sign, digits, exponent = value.as_tuple()
     if not isinstance(exponent, int) or exponent + scale < 0:
         raise PoisonRecordError(Reason.UNREPRESENTABLE, f"a decimal of more than scale {scale}")

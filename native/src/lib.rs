@@ -7,6 +7,7 @@ mod avro;
 mod cell;
 mod column;
 mod decimal;
+mod encode;
 mod envelope;
 mod json;
 mod plan;
@@ -15,14 +16,16 @@ mod scan;
 
 use std::sync::Arc;
 
+use arrow_array::ffi_stream::{FFI_ArrowArrayStream, RecordBatchStreamReader};
 use arrow_array::{ffi, Array, ArrayRef, Int32Array, Int64Array, StructArray};
 use arrow_data::ArrayData;
 use arrow_schema::{DataType, Field, FieldRef};
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyBytesMethods, PyCapsule, PyList};
+use pyo3::types::{PyBytes, PyBytesMethods, PyCapsule, PyCapsuleMethods, PyList};
 
 use column::{Column, Values, Views};
+use encode::{EncodePlan, Encoded};
 use envelope::Rules;
 use plan::{Format, Plan};
 use reader::Reader;
@@ -270,6 +273,53 @@ fn decode(
     Ok((Columns(columns.into_data()), refused))
 }
 
+type Framed<'py> = (Vec<Bound<'py, PyBytes>>, Vec<(usize, Refusal)>);
+
+/// Encodes rows of one table under one schema: whatever hands out an Arrow stream of records.
+#[pyclass(frozen)]
+struct Encoder(EncodePlan);
+
+#[pymethods]
+impl Encoder {
+    #[new]
+    fn new(plan: &str) -> PyResult<Self> {
+        let plan =
+            serde_json::from_str(plan).map_err(|fault| PyValueError::new_err(fault.to_string()))?;
+        Ok(Self(plan))
+    }
+
+    /// One framed value per row in order, empty where refused, and (index, why) of the refused.
+    fn encode<'py>(&self, py: Python<'py>, frame: &Bound<'py, PyAny>) -> PyResult<Framed<'py>> {
+        let reader = records_of(frame)?;
+        let encoded = py.detach(|| encode(&self.0, reader)).map_err(PyValueError::new_err)?;
+        let mut values = Vec::with_capacity(encoded.ends.len());
+        let mut start = 0;
+        for end in encoded.ends {
+            values.push(PyBytes::new(py, &encoded.bytes[start..end]));
+            start = end;
+        }
+        Ok((values, encoded.refused))
+    }
+}
+
+fn records_of(frame: &Bound<'_, PyAny>) -> PyResult<RecordBatchStreamReader> {
+    let stream = frame.call_method0("__arrow_c_stream__")?;
+    let capsule = stream.cast::<PyCapsule>()?;
+    let pointer = capsule.pointer_checked(Some(c"arrow_array_stream"))?;
+    // SAFETY: a capsule of this name holds a stream, says the interface; it is moved out of there,
+    // and what is left behind is released already, which its owner looks at.
+    unsafe { RecordBatchStreamReader::from_raw(pointer.cast::<FFI_ArrowArrayStream>().as_ptr()) }
+        .map_err(|fault| PyValueError::new_err(fault.to_string()))
+}
+
+fn encode(plan: &EncodePlan, reader: RecordBatchStreamReader) -> Result<Encoded, String> {
+    let mut encoded = Encoded::default();
+    for batch in reader {
+        encode::encode(plan, &batch.map_err(|fault| fault.to_string())?, &mut encoded)?;
+    }
+    Ok(encoded)
+}
+
 /// Raised with every change of what a plan may say: Python uses no module of another version.
 const PLAN_VERSION: u32 = 1;
 
@@ -278,5 +328,6 @@ fn callsheet_native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     module.add("PLAN_VERSION", PLAN_VERSION)?;
     module.add_class::<Columns>()?;
-    module.add_class::<Decoder>()
+    module.add_class::<Decoder>()?;
+    module.add_class::<Encoder>()
 }
