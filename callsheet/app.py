@@ -150,6 +150,7 @@ def limits_of(settings: PipelineSettings) -> Limits:
         stop_budget_s=delivery.stop_budget_seconds,
         letters_budget_s=settings.dead_letters.budget_seconds,
         commit_interval_s=delivery.commit_interval_seconds,
+        linger_s=delivery.linger_seconds,
         pause_after_s=delivery.pause_after_seconds,
     )
 

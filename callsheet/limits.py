@@ -17,9 +17,9 @@ class TruncatePolicy(StrEnum):
 class Limits:
     """``docs/configuration.md`` explains each under ``delivery``."""
 
-    poll_events: int = 5_000
-    in_hand_events: int = 20_000
-    in_hand_bytes: int = 64 * 1024 * 1024
+    poll_events: int = 4_000
+    in_hand_events: int = 12_000
+    in_hand_bytes: int = 48 * 1024 * 1024
     write_budget_s: float = 60.0
     revoke_budget_s: float = 30.0
     stop_budget_s: float = 30.0
@@ -32,6 +32,9 @@ class Limits:
     idle_poll_s: float = 0.25
     busy_poll_s: float = 0.02
     """While something is in hand: its progress wants to be looked at."""
+    linger_s: float = 0.005
+    """After a poll that was not full, while something is in hand: what arrives meanwhile shares the
+    cost of the next turn. Nothing in hand: the next record is taken up at once."""
     nap_s: float = 0.002
     """Between two looks at a full hand."""
     status_interval_s: float = 0.5

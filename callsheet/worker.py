@@ -35,6 +35,8 @@ class Worker:
         self._ledger, self._outage = self._delivery.ledger, world.outage
         self._stopping = threading.Event()
         self._is_paused = self._is_closing = self._has_joined = False
+        self._is_trickle = False
+        """The last poll was not full: there is no backlog."""
         self._full_since_s: float | None = None
         self._committed_s = self._published_s = self._clock.monotonic()
 
@@ -100,8 +102,13 @@ class Worker:
         limits = self._limits
         if not self._is_blocked():
             self._pause(wanted=False)
+            if self._is_trickle and self._ledger.events and limits.linger_s:
+                self._clock.sleep(limits.linger_s)
+                self._delivery.settle()
             timeout_s = limits.busy_poll_s if self._ledger.events else limits.idle_poll_s
-            return self._consumer.poll(limits.poll_events, timeout_s)
+            messages = self._consumer.poll(limits.poll_events, timeout_s)
+            self._is_trickle = len(messages) < limits.poll_events
+            return messages
         if not (self._is_paused or self._outage.is_on or self._is_full_for_long()):
             # Pausing throws the prefetched records away (librdkafka#2703): a blip is sat out.
             self._clock.sleep(limits.nap_s)

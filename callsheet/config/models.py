@@ -181,16 +181,16 @@ class DeliverySettings(Section):
     """Bounds: memory, time, and how often is committed."""
 
     poll_events: int = Field(
-        default=5_000, ge=1, le=100_000, description="Most records of one poll: a batch's size."
+        default=4_000, ge=1, le=100_000, description="Most records of one poll: a batch's size."
     )
     in_hand_events: int = Field(
-        default=20_000, ge=2, description="Most records read and not durable yet."
+        default=12_000, ge=2, description="Most records read and not durable yet."
     )
     in_hand_bytes: int = Field(
         default=48 * _MIB, ge=_MIB, description="The same in bytes of keys and values."
     )
     prefetch_bytes: int = Field(
-        default=24 * _MIB, ge=_MIB, description="What the Kafka client may fetch ahead."
+        default=16 * _MIB, ge=_MIB, description="What the Kafka client may fetch ahead."
     )
     write_budget_seconds: float = Field(
         default=60.0, gt=0, description="How long a destination may take to accept what was read."
@@ -203,6 +203,13 @@ class DeliverySettings(Section):
     )
     commit_interval_seconds: float = Field(
         default=1.0, gt=0, le=60, description="How often offsets are committed."
+    )
+    linger_seconds: float = Field(
+        default=0.005,
+        ge=0,
+        le=1,
+        description="While a few records are in hand, wait so long for more before the next turn: "
+        "steady traffic costs less, a single change is taken up at once all the same.",
     )
     pause_after_seconds: float = Field(
         default=5.0,
