@@ -196,22 +196,21 @@ class Delivery:
 
     def _judged(self, request: Request, items: Sequence[Item] | None) -> Sequence[Item] | None:
         """The answer, once it is decided what operations are on which the server broke."""
-        taken: Counter[str] = Counter()
+        taken: set[str] = set()
         at = 0
         for chunk in request.chunks:
-            mine = None if items is None else items[at : at + len(chunk.rows)]
+            mine = () if items is None else items[at : at + len(chunk.rows)]
             at += len(chunk.rows)
-            taken[chunk.entry.alias] += (
-                len(chunk.rows) if mine is None else sum(item.outcome in _TAKEN for item in mine)
-            )
-        for alias, operations in taken.items():
-            self.witness.took(alias, operations)
+            if items is None or any(item.outcome in _TAKEN for item in mine):
+                taken.add(chunk.entry.alias)
+        for alias in taken:
+            self.witness.took(alias)
         if items is None or not any(item.outcome is Outcome.FAILED for item in items):
             return items
         judged: list[Item] = []
         for chunk in request.chunks:
             mine = items[len(judged) : len(judged) + len(chunk.rows)]
-            judged += self._sentenced(chunk, mine, with_others=taken[chunk.entry.alias] > 0)
+            judged += self._sentenced(chunk, mine, with_others=chunk.entry.alias in taken)
         return judged
 
     def _sentenced(

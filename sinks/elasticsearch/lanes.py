@@ -14,6 +14,7 @@ from typing import Final
 
 from callsheet.errors import RetryableError
 from sinks.elasticsearch.ledger import Entry
+from sinks.elasticsearch.suspicion import Suspicion
 
 MERGE_BELOW_BYTES: Final = 128 << 10
 """Requests smaller than this take the next lane along: a request costs more than its bytes."""
@@ -28,8 +29,8 @@ class Chunk:
     body: bytes
     attempts: int = 0
     """How often it was put off, for whatever reason: decides how long to wait."""
-    failures: int = 0
-    """How often the server broke on one of it: an outage before does not count."""
+    suspicion: Suspicion = field(default_factory=Suspicion)
+    """How often the server broke on it: an outage before does not count."""
 
     def select(self, places: Sequence[int], attempts: int | None = None) -> Chunk:
         """Some of the operations, by their places in ``rows``, in the same order."""
@@ -37,7 +38,7 @@ class Chunk:
         body = b"".join(b"%b\n%b\n" % (lines[2 * p], lines[2 * p + 1]) for p in places)
         rows = [self.rows[place] for place in places]
         attempts = self.attempts if attempts is None else attempts
-        return Chunk(self.entry, rows, body, attempts, self.failures)
+        return Chunk(self.entry, rows, body, attempts, self.suspicion.copy())
 
     def split(self, most_bytes: int) -> list[Chunk]:
         """Pieces of about ``most_bytes``, at least one operation each."""

@@ -15,11 +15,12 @@ from callsheet.errors import FatalError, ParkTableError, Reason, RetryableError,
 from callsheet.event import Op
 from callsheet.ports import SystemClock
 from callsheet.sink import Counts
-from sinks.elasticsearch.delivery import FAILED_ATTEMPTS, Delivery, TooLarge
+from sinks.elasticsearch.delivery import Delivery, TooLarge
 from sinks.elasticsearch.lanes import Lanes, Request
 from sinks.elasticsearch.outcome import Item, Outcome
 from sinks.elasticsearch.pressure import Pressure
 from sinks.elasticsearch.render import Renderer
+from sinks.elasticsearch.suspicion import PARK_FAILURES, POISON_FAILURES
 from tests.support.batches import Row, a_batch, upsert
 
 FAR = 1e12
@@ -135,25 +136,82 @@ def test_retry_after_is_kept() -> None:
     desk.take()
 
 
-def test_a_document_on_which_the_server_breaks_is_handed_back_in_the_end() -> None:
+BROKEN = Item(Outcome.FAILED, "null_pointer_exception: null")
+
+
+def test_a_document_on_which_the_server_breaks_while_it_takes_others_is_handed_back() -> None:
     desk = Desk(lanes=1)
     desk.accept(one_lane(2))
-    broken = Item(Outcome.FAILED, "null_pointer_exception: null")
-    desk.settle(desk.take(), [WRITTEN, broken])
-    for _ in range(FAILED_ATTEMPTS - 1):
+    desk.settle(desk.take(), [WRITTEN, BROKEN])
+    for n in range(1, POISON_FAILURES):
         assert desk.delivery.ledger.pending == 1
         desk.wait_for_backoff()
-        desk.settle(desk.take(), [broken])
+        desk.accept(one_lane(1, first=n + 1))
+        desk.settle(desk.take(), [BROKEN, WRITTEN])
     durable, rejections, counts = desk.delivery.ledger.take()
     assert [(r.offset, r.reason) for r in rejections] == [(1, Reason.REJECTED)]
-    assert durable == {Partition("studio.finance.titles", 0): 2}
-    assert counts == Counts(written=1)
+    assert durable == {Partition("studio.finance.titles", 0): POISON_FAILURES + 1}
+    assert counts == Counts(written=POISON_FAILURES)
+
+
+def test_others_in_other_requests_count_as_well() -> None:
+    desk = Desk(lanes=1)
+    desk.accept(one_lane(1))
+    for n in range(POISON_FAILURES):
+        desk.settle(desk.take(), [BROKEN])
+        desk.delivery.witness.took("titles")
+        assert desk.delivery.ledger.pending == (n < POISON_FAILURES - 1), n
+        desk.wait_for_backoff()
+
+
+def test_a_server_that_breaks_on_everything_has_an_outage() -> None:
+    desk = Desk(lanes=1)
+    desk.accept(one_lane(5))
+    desk.settle(desk.take(), [WRITTEN, WRITTEN, BROKEN, BROKEN, AGAIN])
+    desk.accept(one_lane(50, first=5))
+    for _ in range(100):
+        desk.wait_for_backoff()
+        request = desk.take()
+        desk.settle(request, [BROKEN] * request.operations)
+    assert "breaks on documents" in str(desk.delivery.lanes.trouble())
+    desk.wait_for_backoff()
+    desk.work_off()
+    durable, rejections, counts = desk.delivery.ledger.take()
+    assert (rejections, counts, desk.delivery.progress().parked) == ([], Counts(written=55), [])
+    assert durable == {Partition("studio.finance.titles", 0): 55}
+
+
+def test_an_index_that_breaks_while_others_work_parks_its_table_and_loses_nothing() -> None:
+    desk = Desk(lanes=1)
+    desk.accept(one_lane(3))
+    for _ in range(PARK_FAILURES):
+        desk.settle(desk.take(), [BROKEN] * 3)
+        desk.delivery.witness.took("budgets")
+        desk.wait_for_backoff()
+    progress = desk.delivery.progress()
+    assert [park.topic for park in progress.parked] == ["studio.finance.titles"]
+    assert (progress.durable, progress.rejections, progress.counts) == ({}, [], Counts())
+    assert desk.delivery.ledger.pending == 0
+
+
+def test_load_does_not_count_against_a_document() -> None:
+    desk = Desk(lanes=1)
+    desk.accept(one_lane(3))
+    desk.settle(desk.take(), [BROKEN, AGAIN, BROKEN])
+    for _ in range(POISON_FAILURES - 2):
+        desk.wait_for_backoff()
+        desk.settle(desk.take(), [BROKEN, BROKEN, AGAIN])
+        desk.delivery.witness.took("titles")
+    desk.wait_for_backoff()
+    desk.settle(desk.take(), [BROKEN, BROKEN, BROKEN])
+    durable, rejections, _ = desk.delivery.ledger.take()
+    assert (durable, sorted(r.offset for r in rejections)) == ({}, [0, 2])
 
 
 def test_an_outage_before_does_not_count_against_a_document() -> None:
     desk = Desk()
     desk.accept(one_lane(1))
-    for _ in range(2 * FAILED_ATTEMPTS):
+    for _ in range(2 * POISON_FAILURES):
         desk.delivery.settle(desk.take(), RetryableError("away"))
         desk.wait_for_backoff()
     desk.settle(desk.take(), [Item(Outcome.FAILED, "node_closed_exception: on its way down")])
