@@ -106,8 +106,10 @@ class Sink(Protocol):
         ...
 
     def revoked(self, partitions: Collection[Partition], *, lost: bool) -> None:
-        """Forget these partitions. The worker has flushed before, unless ``lost``: then another
-        member may own them already and nothing more of theirs may be sent.
+        """Forget these partitions, their durable offsets and rejections too: assigned again, they
+        may start anywhere. The worker has flushed before, unless ``lost``: then another member
+        may own them already and nothing more of theirs may be sent. What of theirs is on its way
+        and answered later becomes neither durable nor a rejection, even if they are ours again.
         """
         ...
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Protocol
 
 import pytest
@@ -296,6 +297,60 @@ class SinkLaws:
         rows = [upsert(i, name=str(n)) for n, i in enumerate(ids)]
         self.put(sink, ledger, a_batch(rows, destination.schema))
         assert destination.names() == {i: str(n) for n, i in enumerate(ids)}
+
+    # --- what was revoked is forgotten ------------------------------------------------------------
+
+    def test_what_was_revoked_is_not_durable_any_more(
+        self, destination: Destination, sink: Sink, ledger: Ledger
+    ) -> None:
+        rows = [replace(upsert(n, name="x"), partition=n % 2) for n in range(20)]
+        batch = a_batch(rows, destination.schema, first_offset=50)
+        sink.assigned(batch.next_offsets())
+        self.put(sink, ledger, batch)
+        gone, kept = Partition(batch.topic, 1), Partition(batch.topic, 0)
+        sink.revoked([gone], lost=False)
+        assert sink.progress().durable == {kept: batch.next_offsets()[kept]}
+        # Back again, maybe from further behind: another member may have committed less.
+        sink.assigned([gone])
+        assert gone not in sink.progress().durable
+        again = a_batch([replace(upsert(1, name="x"), partition=1)], destination.schema)
+        self.put(sink, ledger, again)
+        assert ledger.durable[gone] == again.next_offsets()[gone] < 50
+
+    @pytest.mark.parametrize("is_thawed_first", [True, False])
+    def test_what_was_in_hand_of_a_lost_partition_is_never_durable(
+        self, destination: Destination, sink: Sink, ledger: Ledger, is_thawed_first: bool
+    ) -> None:
+        """It may come back before an old request is answered: what counts is what was written
+        since. Whatever is told of the old one could commit what was never delivered.
+        """
+        self.put(sink, ledger, a_batch([upsert(0, name="first")], destination.schema))
+        destination.freeze()
+        rows = [
+            replace(upsert(n, name="x", version=2), partition=n % 2, offset=100 + n)
+            for n in range(1, 41)
+        ]
+        rows[10] = replace(destination.poison(11), partition=1, offset=111)
+        batch = a_batch(rows, destination.schema)
+        sink.assigned(batch.next_offsets())
+        sink.write(batch, within(5))
+        lost, kept = Partition(batch.topic, 1), Partition(batch.topic, 0)
+        sink.revoked([lost], lost=True)
+        if is_thawed_first:
+            destination.thaw()
+            sink.flush(within(30))
+        sink.assigned([lost])
+        destination.thaw()
+        sink.flush(within(30))
+        ledger.look()
+        assert ledger.durable == {kept: batch.next_offsets()[kept]}
+        assert ledger.rejections == []
+        later = a_batch(
+            [replace(upsert(99, name="new", version=3), partition=1, offset=7)], destination.schema
+        )
+        self.put(sink, ledger, later)
+        assert ledger.durable[lost] == 8
+        assert destination.names()["99"] == "new"
 
     # --- 4 and 5: trouble is told, in time --------------------------------------------------------
 

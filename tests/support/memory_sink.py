@@ -12,6 +12,7 @@ from callsheet.errors import ParkTableError, Reason, RetryableError
 from callsheet.event import Op
 from callsheet.ports import Clock, Deadline
 from callsheet.sink import Counts, Progress, Rejection
+from callsheet.undelivered import place, restrict
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +57,6 @@ class MemorySink:
     calls: list[str] = field(default_factory=list)
     _waiting: deque[Batch] = field(default_factory=deque)
     _durable: dict[Partition, Offset] = field(default_factory=dict)
-    _gone: set[Partition] = field(default_factory=set)
     _rejections: list[Rejection] = field(default_factory=list)
     _counts: Counts = field(default_factory=Counts)
 
@@ -67,7 +67,6 @@ class MemorySink:
 
     def assigned(self, partitions: Collection[Partition]) -> Mapping[Partition, Offset]:
         self.calls.append("assigned")
-        self._gone -= set(partitions)
         return {}
 
     def write(self, batch: Batch, deadline: Deadline) -> None:
@@ -102,17 +101,19 @@ class MemorySink:
 
     def revoked(self, partitions: Collection[Partition], *, lost: bool) -> None:
         self.calls.append("lost" if lost else "revoked")
-        self._gone |= set(partitions)
-        for partition in partitions:
+        gone = set(partitions)
+        for partition in gone:
             self._durable.pop(partition, None)
-        self._rejections = [r for r in self._rejections if r.partition not in self._gone]
-        self._waiting = deque(b for b in self._waiting if not self._is_gone(b))
+        self._rejections = [r for r in self._rejections if r.partition not in gone]
+        # Now, not when it is answered: by then the partition may be ours again, from elsewhere.
+        rests = [
+            restrict(batch, lambda message: Partition(*place(message)) not in gone)
+            for batch in self._waiting
+        ]
+        self._waiting = deque(rest for rest in rests if rest is not None)
 
     def close(self) -> None:
         self.calls.append("close")
-
-    def _is_gone(self, batch: Batch) -> bool:
-        return set(batch.next_offsets()) <= self._gone
 
     def _work(self) -> None:
         while self._waiting and not (self.store.is_frozen or self.store.is_away):
@@ -120,7 +121,7 @@ class MemorySink:
 
     def _apply(self, batch: Batch) -> None:
         latest: dict[str, dict[str, Any]] = {}
-        rows = [r for r in batch.frame.iter_rows(named=True) if self._is_ours(batch.topic, r)]
+        rows = list(batch.frame.iter_rows(named=True))
         for row in rows:
             best = latest.get(row["id"])
             if best is None or row["version"] >= best["version"]:
@@ -129,11 +130,7 @@ class MemorySink:
         for row in latest.values():
             self._put(batch.topic, row)
         for partition, end in batch.next_offsets().items():
-            if partition not in self._gone:
-                self._durable[partition] = max(end, self._durable.get(partition, 0))
-
-    def _is_ours(self, topic: str, row: Mapping[str, Any]) -> bool:
-        return Partition(topic, row["partition"]) not in self._gone
+            self._durable[partition] = max(end, self._durable.get(partition, 0))
 
     def _put(self, topic: str, row: Mapping[str, Any]) -> None:
         key = topic, row["id"]
