@@ -18,7 +18,9 @@ from callsheet.kafka.dead_letters import PREFIX, original_place
 from finance.database import Role
 from finance.tables import TALENT, TITLES
 from stack import Stack
-from tests.support.main_job import MainJob, Pipeline, a_main_job, until
+from tests.support.main_job import MainJob, a_main_job
+from tests.support.main_job_files import Pipeline
+from tests.support.polling import until
 from tests.support.worker_process import WorkerProcess
 
 pytestmark = pytest.mark.slow

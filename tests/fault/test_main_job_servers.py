@@ -14,7 +14,9 @@ from finance.database import Role
 from finance.simulate import Simulator, Until
 from stack import Stack
 from tests.support.bulk_proxy import BulkProxy
-from tests.support.main_job import MainJob, Pipeline, a_main_job, until
+from tests.support.main_job import MainJob, a_main_job
+from tests.support.main_job_files import Pipeline
+from tests.support.polling import until
 from tests.support.worker_process import WorkerProcess
 
 pytestmark = pytest.mark.slow

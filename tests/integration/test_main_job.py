@@ -15,7 +15,9 @@ import pytest
 from finance.tables import TALENT, TITLES
 from stack import Stack
 from tests.support.equality import documents
-from tests.support.main_job import CHECKOUT, MainJob, Pipeline, a_main_job, until
+from tests.support.main_job import MainJob, a_main_job
+from tests.support.main_job_files import CHECKOUT, Pipeline
+from tests.support.polling import until
 from tests.support.worker_process import WorkerProcess
 
 CHANGES = 1_500

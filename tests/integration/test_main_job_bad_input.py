@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from stack import Stack
-from tests.support.main_job import CHECKOUT, MainJob, a_main_job
+from tests.support.main_job import MainJob, a_main_job
+from tests.support.main_job_files import CHECKOUT
 
 USAGE, UNAVAILABLE, PRECONDITION, CONFIG = 2, 69, 75, 78
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from stack import Stack
-from tests.support.main_job import a_main_job, until
+from tests.support.main_job import a_main_job
+from tests.support.polling import until
 
 pytestmark = pytest.mark.slow
 

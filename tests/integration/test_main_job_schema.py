@@ -12,7 +12,9 @@ from finance.database import Role
 from stack import Stack
 from tests.support import mysql_types
 from tests.support.equality import OURS, documents
-from tests.support.main_job import MainJob, Pipeline, a_main_job, until
+from tests.support.main_job import MainJob, a_main_job
+from tests.support.main_job_files import Pipeline
+from tests.support.polling import until
 from tests.support.worker_process import WorkerProcess
 
 TABLES = ("every_type", "growing", "bending", "breaking", "emptied")

@@ -7,24 +7,20 @@ committed ones in ``cdc-config/``: what is tested is what is shipped.
 
 from __future__ import annotations
 
-import json
 import os
-import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 from uuid import uuid4
 
 import sqlalchemy as sa
-from confluent_kafka import Consumer, Message, TopicPartition
+from confluent_kafka import Message
 from confluent_kafka.admin import AdminClient
 from elasticsearch import Elasticsearch
-from ruamel.yaml import YAML
 
-from callsheet.batch import Partition
 from callsheet.errors import CallsheetError, UnavailableError
 from callsheet.kafka.admin import KafkaTopics
 from callsheet.kafka.groups import KafkaGroups, PartitionOffsets
@@ -42,41 +38,17 @@ from finance.tables import BUSINESS_TABLES
 from stack import Stack
 from tests.support.equality import Report, compare_tables
 from tests.support.finance import Database, a_database
+from tests.support.kafka_log import read_all
+from tests.support.main_job_files import (
+    CHECKOUT,
+    Pipeline,
+    Shape,
+    copy_overrides,
+    write_connector,
+    write_pipeline,
+)
+from tests.support.polling import PATIENCE_S, until
 from tests.support.worker_process import WorkerProcess
-
-CHECKOUT: Final = Path(__file__).parents[2]
-PATIENCE_S: Final = 90.0
-_LOOK_S: Final = 0.1
-
-
-def until(is_true: Callable[[], object], what: str, patience_s: float = PATIENCE_S) -> None:
-    """Poll; fails the test when it does not come true."""
-    end = time.monotonic() + patience_s
-    while not is_true():
-        assert time.monotonic() < end, f"not within {patience_s:.0f} s: {what}"
-        time.sleep(_LOOK_S)
-
-
-@dataclass(frozen=True, slots=True)
-class Pipeline:
-    """A pipeline file on disk, and what of it a test needs to know."""
-
-    path: Path
-    name: str
-    topics: tuple[str, ...]
-    index: str
-    """The sink's template, with ``{table}`` in it."""
-
-    @property
-    def group(self) -> str:
-        return f"callsheet-{self.name}"
-
-    @property
-    def letters(self) -> str:
-        return f"{self.name}.dead-letters"
-
-    def alias(self, table: str) -> str:
-        return self.index.replace("{table}", table)
 
 
 @dataclass
@@ -132,41 +104,17 @@ class MainJob:
         return f"{self.name}.{self.database.name}.{table}"
 
     @property
+    def shape(self) -> Shape:
+        return Shape(self.name, self.database.name, self.wire, tuple(self.captured))
+
+    @property
     def connector_file(self) -> Path:
         return self.folder / "connectors" / f"{self.name}.json"
 
     def write_connector(self, changes: Mapping[str, str] | None = None) -> Path:
         """The committed connector, pointed at this database."""
-        source = {"avro": "finance-mysql.json", "json": "finance-mysql-json.json.example"}
-        committed = CHECKOUT / "cdc-config/connectors" / source[self.wire]
-        mine = committed.read_text("utf-8").replace("finance.", f"{self.database.name}.")
-        document = json.loads(mine)
-        document["name"] = self.name
-        captured = [*self.captured, "callsheet_heartbeat"]
-        document["config"] |= {
-            "database.server.id": str(int(self.name.removeprefix("job-"), 16) % 2**31 + 1),
-            "database.include.list": self.database.name,
-            "table.include.list": ",".join(f"{self.database.name}.{table}" for table in captured),
-            "topic.prefix": self.name,
-            "schema.history.internal.kafka.topic": f"_schema-history.{self.name}",
-            # Its own place in the log is known sooner, so tests wait less.
-            "heartbeat.interval.ms": "200",
-            **(changes or {}),
-        }
-        self.connector_file.parent.mkdir(parents=True, exist_ok=True)
-        self.connector_file.write_text(json.dumps(document, indent=2), "utf-8")
-        self.connector_file.with_suffix(".topics.yaml").write_text(self._topics_file(), "utf-8")
+        write_connector(self.connector_file, self.shape, changes)
         return self.connector_file
-
-    def _topics_file(self) -> str:
-        committed = CHECKOUT / "cdc-config/connectors/finance-mysql.topics.yaml"
-        document = YAML(typ="safe").load(committed.read_text("utf-8"))
-        every = [*self.captured, "callsheet_heartbeat", "callsheet_signal"]
-        stated = {name.partition(".")[2]: shape for name, shape in document["tables"].items()}
-        document["tables"] = {
-            f"{self.database.name}.{table}": stated.get(table, {"partitions": 2}) for table in every
-        }
-        return json.dumps(document)
 
     def start_capture(self, changes: Mapping[str, str] | None = None) -> None:
         """As `callsheet connectors apply` does it; returns when the connector has moved."""
@@ -207,29 +155,8 @@ class MainJob:
         **sections: Any,
     ) -> Pipeline:
         """A new pipeline from the committed file; ``sections`` are laid over its own."""
-        source = {"avro": "search.yaml", "json": "search-json.yaml"}[self.wire]
-        committed = CHECKOUT / "cdc-config/pipelines" / source
-        document = YAML(typ="safe").load(committed.read_text("utf-8"))
-        name = f"{self.name}-{label}"
         topics = [self.topic(table) for table in (self.captured if tables is None else tables)]
-        made = Pipeline(
-            self.folder / "pipelines" / f"{name}.yaml", name, tuple(topics), f"{name}-{{table}}"
-        )
-        document["name"] = name
-        document["source"] |= {"topics": topics, "topic_prefix": self.name}
-        document["http"] = {"port": 0}
-        # Soon, because tests wait for commits and for the end of a killed worker's session.
-        document["delivery"] = {"commit_interval_seconds": 0.2, "session_timeout_seconds": 6}
-        document["sink"] |= {"index": made.index, "refresh_interval_seconds": 0.2}
-        if hosts:
-            document["sink"]["hosts"] = list(hosts)
-        for section, given in sections.items():
-            is_block = isinstance(given, Mapping)
-            document[section] = {**document.get(section, {}), **given} if is_block else given
-        if "topics_pattern" in document["source"]:
-            del document["source"]["topics"]
-        made.path.parent.mkdir(parents=True, exist_ok=True)
-        made.path.write_text(json.dumps(document, indent=2), "utf-8")  # JSON is YAML
+        made = write_pipeline(self.folder, self.shape, label, topics, hosts, sections)
         self.pipelines.append(made)
         return made
 
@@ -339,48 +266,8 @@ def a_main_job(
     with a_database(stack.environment()) as database:
         database.up()
         job = MainJob(stack, database, folder, wire, tables)
-        _copy_overrides(job)
+        copy_overrides(folder, job.shape)
         try:
             yield job
         finally:
             job.close()
-
-
-def _copy_overrides(job: MainJob) -> None:
-    """The committed mappings and declared schemas, under this database's name."""
-    for kind, pattern in (("mappings", "*.json"), ("schemas", "*.avsc")):
-        target = job.folder / kind
-        target.mkdir(parents=True, exist_ok=True)
-        for file in (CHECKOUT / "cdc-config" / kind).glob(pattern):
-            name = file.name.replace("studio-json.", f"{job.name}.")
-            name = name.replace("finance.", f"{job.database.name}.")
-            (target / name).write_bytes(file.read_bytes())
-
-
-def read_all(bootstrap: str, groups: KafkaGroups, topics: Sequence[str]) -> list[Message]:
-    """Every committed record from the first to the last, in order per partition."""
-    places = groups.offsets(f"reader-{uuid4().hex}", groups.partitions(topics))
-    open_ends = {p.partition: p.end for p in places if p.end and p.end > (p.begin or 0)}
-    reader = Consumer(
-        {
-            "bootstrap.servers": bootstrap, "group.id": f"reader-{uuid4().hex}",
-            "enable.auto.commit": False, "isolation.level": "read_committed",
-            "enable.partition.eof": True, "log_level": 0,
-        }
-    )  # fmt: skip
-    found: list[Message] = []
-    try:
-        reader.assign([TopicPartition(p.topic, p.number, 0) for p in open_ends])
-        end = time.monotonic() + PATIENCE_S
-        while open_ends:
-            assert time.monotonic() < end, f"could not be read to their ends: {list(open_ends)}"
-            message = reader.poll(1.0)
-            if message is None:
-                continue
-            if message.error() is None:
-                found.append(message)
-            else:  # the end of a partition
-                open_ends.pop(Partition(str(message.topic()), int(message.partition() or 0)), None)
-    finally:
-        reader.close()
-    return found

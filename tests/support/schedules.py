@@ -18,14 +18,10 @@ from callsheet.limits import Limits, TruncatePolicy
 from callsheet.observability.health import Pulse
 from callsheet.observability.metrics import Metrics
 from callsheet.worker import Worker
-from tests.support.fakes import (
-    FakeConsumer,
-    FakeDecoder,
-    FakeLetters,
-    FakeMessage,
-    FakeSink,
-    World,
-)
+from tests.support.fakes.consumer import FakeConsumer
+from tests.support.fakes.decoder import FakeDecoder
+from tests.support.fakes.sink import FakeLetters, FakeSink
+from tests.support.fakes.world import FakeMessage, World
 
 LIMITS = Limits(
     poll_events=6,

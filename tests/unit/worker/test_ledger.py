@@ -5,7 +5,8 @@ import pytest
 from callsheet.batch import Partition
 from callsheet.errors import FatalError
 from callsheet.ledger import Ledger
-from tests.support.fakes import FakeMessage, _batch
+from tests.support.fakes.decoder import fake_batch
+from tests.support.fakes.world import FakeMessage
 
 P0, P1 = Partition("titles", 0), Partition("titles", 1)
 
@@ -21,7 +22,7 @@ def a_ledger(*partitions: Partition) -> Ledger:
 
 
 def accept(ledger: Ledger, *messages: FakeMessage) -> None:
-    ledger.accepted(_batch("titles", "A", list(messages)))
+    ledger.accepted(fake_batch("titles", "A", list(messages)))
 
 
 def test_nothing_is_committable_before_it_is_durable() -> None:

@@ -7,7 +7,7 @@ import pytest
 from callsheet.batch import Offset, Partition
 from callsheet.errors import RetryableError
 from callsheet.limits import TruncatePolicy
-from tests.support.fakes import FakeMessage, World
+from tests.support.fakes.world import FakeMessage, World
 from tests.support.schedules import Run
 
 TITLES, BUDGETS = Partition("titles", 0), Partition("budgets", 0)

@@ -3,7 +3,8 @@ from __future__ import annotations
 from callsheet.batch import Decoded, Partition, Poison, Truncation
 from callsheet.errors import Reason
 from callsheet.undelivered import Undelivered, cut_at_truncation, restrict
-from tests.support.fakes import FakeMessage, _batch
+from tests.support.fakes.decoder import fake_batch
+from tests.support.fakes.world import FakeMessage
 
 P0, P1 = Partition("titles", 0), Partition("titles", 1)
 OTHER = Partition("budgets", 0)
@@ -17,7 +18,7 @@ def test_firsts_are_the_lowest_offsets_that_wait() -> None:
     held = Undelivered()
     assert not held
     held.waiting = [row(P0, 7, 1), row(OTHER, 3, 1)]
-    held.ready.append(_batch("titles", "A", [row(P0, 5, 1), row(P1, 9, 1)]))
+    held.ready.append(fake_batch("titles", "A", [row(P0, 5, 1), row(P1, 9, 1)]))
     assert held
     assert held.firsts() == {P0: 5, P1: 9, OTHER: 3}
     assert (held.events, held.size_bytes) == (4, 20)
@@ -26,8 +27,8 @@ def test_firsts_are_the_lowest_offsets_that_wait() -> None:
 def test_taking_out_a_partition_leaves_the_others_in_order() -> None:
     held = Undelivered()
     held.waiting = [row(P0, 7, 1), row(P1, 10, 1)]
-    held.ready.append(_batch("titles", "A", [row(P0, 5, 1), row(P1, 9, 1), row(P0, 6, 2)]))
-    held.ready.append(_batch("titles", "B", [row(P0, 4, 1)]))
+    held.ready.append(fake_batch("titles", "A", [row(P0, 5, 1), row(P1, 9, 1), row(P0, 6, 2)]))
+    held.ready.append(fake_batch("titles", "B", [row(P0, 4, 1)]))
     assert held.take_out([P0]) == (4, {P0: 4})
     assert [m.offset() for m in held.waiting] == [10]
     (batch,) = held.ready
@@ -37,19 +38,19 @@ def test_taking_out_a_partition_leaves_the_others_in_order() -> None:
 
 
 def test_restricting_to_everything_or_nothing() -> None:
-    batch = _batch("titles", "A", [row(P0, 1, 1)])
+    batch = fake_batch("titles", "A", [row(P0, 1, 1)])
     assert restrict(batch, lambda _: True) is batch
     assert restrict(batch, lambda _: False) is None
 
 
 def test_a_truncation_keeps_only_what_the_source_logged_before_it() -> None:
     truncate = FakeMessage(P0, 3, "truncate", 50)
-    titles = _batch(
+    titles = fake_batch(
         "titles",
         "A",
         [row(P0, 2, 40), row(P0, 4, 60), row(P1, 7, 45), row(P1, 8, 55), row(P1, 9, 46)],
     )
-    others = _batch("budgets", "A", [row(OTHER, 0, 99)])
+    others = fake_batch("budgets", "A", [row(OTHER, 0, 99)])
     before = Poison(FakeMessage(P0, 1, "poison"), Reason.MALFORMED, "")
     behind = Poison(FakeMessage(P0, 5, "poison"), Reason.MALFORMED, "")
     decoded = Decoded(

@@ -11,7 +11,7 @@ from callsheet.batch import Partition
 from callsheet.delivery import Step
 from callsheet.errors import DeadLetterError, FatalError
 from callsheet.limits import TruncatePolicy
-from tests.support.fakes import FakeMessage, World
+from tests.support.fakes.world import FakeMessage, World
 from tests.support.schedules import LIMITS, Run
 
 P0, P1 = Partition("titles", 0), Partition("titles", 1)
