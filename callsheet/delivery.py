@@ -76,6 +76,9 @@ class Delivery:
                 self._sort(decoded)
             while self.held.ready:
                 self._write(self.held.ready[0], deadline)
+            while self.held.poison:
+                poison = self.held.poison.popleft()
+                self._bury(poison.message, poison.reason, poison.detail)
         except RetryableError as error:
             self.suffer(error)
         else:
@@ -93,8 +96,7 @@ class Delivery:
         for kind, number in decoded.skipped.items():
             self._metrics.skipped.labels(kind.value).inc(number)
         self.held.ready.extend(decoded.batches)
-        for poison in decoded.poison:
-            self._bury(poison.message, poison.reason, poison.detail)
+        self.held.poison.extend(decoded.poison)
 
     def _truncated(self, decoded: Decoded, topic: str, several: list[Truncation]) -> Decoded:
         if self._truncate is TruncatePolicy.SKIP:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 
 import polars as pl
 
-from callsheet.batch import Batch, Decoded, Message, Offset, Partition, Truncation
+from callsheet.batch import Batch, Decoded, Message, Offset, Partition, Poison, Truncation
 
 Place = tuple[str, int]
 """Topic and partition number as a plain tuple: hashed once a message, where Partition is slow."""
@@ -21,19 +22,22 @@ def place(message: Message) -> Place:
 class Undelivered:
     """Raw messages waiting for the decoder, then batches waiting for the sink; both in log order.
 
-    Batches come from one decoding only: the next one waits until all of them are accepted.
+    Batches come from one decoding only: the next one waits until all of them are accepted. So do
+    its poison records: a letter is written after all rows that were decoded with it, so that at any
+    time what is written is what is committed next. A transaction carries nothing else.
     """
 
     def __init__(self) -> None:
         self.waiting: list[Message] = []
         self.ready: deque[Batch] = deque()
+        self.poison: deque[Poison] = deque()
 
     def __bool__(self) -> bool:
-        return bool(self.waiting or self.ready)
+        return bool(self.waiting or self.ready or self.poison)
 
     @property
     def events(self) -> int:
-        return len(self.waiting) + sum(map(len, self.ready))
+        return len(self.waiting) + sum(map(len, self.ready)) + len(self.poison)
 
     @property
     def size_bytes(self) -> int:
@@ -41,7 +45,8 @@ class Undelivered:
 
     def firsts(self) -> dict[Partition, Offset]:
         """Per partition the lowest offset in here: no commit may pass it."""
-        return _firsts([*self.waiting, *(m for batch in self.ready for m in batch.messages)])
+        rows = (message for batch in self.ready for message in batch.messages)
+        return _firsts(chain(self.waiting, rows, (poison.message for poison in self.poison)))
 
     def take_out(self, partitions: Collection[Partition]) -> tuple[int, dict[Partition, Offset]]:
         """Drop all records of these partitions: how many they were, and where each began."""
@@ -55,6 +60,8 @@ class Undelivered:
             if rest is not None:
                 kept.append(rest)
         self.ready = kept
+        dropped += [p.message for p in self.poison if place(p.message) in gone]
+        self.poison = deque(p for p in self.poison if place(p.message) not in gone)
         return len(dropped), _firsts(dropped)
 
 
