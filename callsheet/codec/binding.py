@@ -7,12 +7,14 @@ schemas say, and what are its raw values. All else is the same for both formats.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, Protocol
 
 from callsheet.batch import Skip
 from callsheet.codec import avro, json
 from callsheet.codec.avro_schema import SchemaError, fields_of, resolve
+from callsheet.codec.blame import MAX_EMBEDDED_BYTES, blamed, check_key, claims_envelope
 from callsheet.codec.declared import DeclaredSchema
 from callsheet.codec.envelope import Layout, foreign, is_envelope, layout_of
 from callsheet.codec.fields import Field
@@ -77,10 +79,14 @@ class Dialect(Protocol):
         """Asked once per topic and signature.
 
         Raises:
-            PoisonRecordError: its records cannot be decoded, ever.
+            PoisonRecordError: its records cannot be decoded, ever; others of the topic can.
             SchemaError, ParkTableError: the topic must wait for a human.
             RetryableError: the registry is away.
         """
+        ...
+
+    def lookups(self) -> AbstractContextManager[None]:
+        """Around all calls of one poll: what others are asked meanwhile has one deadline."""
         ...
 
 
@@ -107,12 +113,10 @@ class AvroDialect:
 
     def shape(self, topic: str, signature: tuple[int, int | None]) -> Shape | Skip:  # noqa: ARG002 - ids need no topic
         value_id, key_id = signature
-        value_tree, value_reader = self._parsed(value_id)
+        value_tree, value_reader = self._value(value_id)
         if not is_envelope(value_tree):
             return _skip_or_foreign(value_tree)
-        key_tree, key_reader = (None, None) if key_id is None else self._parsed(key_id)
-        if key_tree is not None:
-            fields_of(key_tree)
+        key_tree, key_reader = (None, None) if key_id is None else self._key(key_id, value_tree)
 
         def raw(value: bytes, key: bytes | None) -> RawValues:
             return RawValues(
@@ -127,15 +131,39 @@ class AvroDialect:
             wire=avro_format(value_id, key_id or 0),
         )
 
-    def _parsed(self, identifier: int) -> tuple[Any, avro.AvroReader]:
+    def lookups(self) -> AbstractContextManager[None]:
+        return self._schemas.lookups()
+
+    def _value(self, identifier: int) -> tuple[Any, avro.AvroReader]:
+        found = self._found(identifier)
+        with blamed(lambda: claims_envelope(avro.parse_schema(found.text))):
+            return _parsed(found)
+
+    def _key(self, identifier: int, value_tree: Any) -> tuple[Any, avro.AvroReader]:
+        found = self._found(identifier)
+        try:
+            tree, reader = _parsed(found)
+            names = tuple(fields_of(tree))
+        except (SchemaError, RecursionError, AttributeError) as fault:
+            raise PoisonRecordError(
+                Reason.MISSING_KEY, f"schema id {identifier}, of its key, names no columns"
+            ) from fault
+        check_key(names, value_tree)
+        return tree, reader
+
+    def _found(self, identifier: int) -> RegisteredSchema:
         found = self._schemas.schema(identifier)
         if found.kind != "AVRO":
             raise PoisonRecordError(
                 Reason.FOREIGN, f"schema id {identifier} is {found.kind}, not Avro"
             )
-        return _tree_of(found), avro.AvroReader(
-            avro.parse_schema(found.text), [avro.parse_schema(text) for text in found.references]
-        )
+        return found
+
+
+def _parsed(found: RegisteredSchema) -> tuple[Any, avro.AvroReader]:
+    return _tree_of(found), avro.AvroReader(
+        avro.parse_schema(found.text), [avro.parse_schema(text) for text in found.references]
+    )
 
 
 def _whole_bodies(records: Records) -> Bodies:
@@ -175,6 +203,8 @@ class JsonDialect:
         self.convert = from_json
         self._declared = declared
         self._reader = json.JsonReader()
+        self._bring_schemas: set[str] = set()
+        """Topics whose records have been seen to embed their table's schema."""
 
     def signature(self, topic: str, value: bytes, key: bytes | None) -> Signature:
         embedded, payload = self._reader.unwrap(value)
@@ -184,6 +214,8 @@ class JsonDialect:
                 return JsonSignature(None, None, self._stray(payload))
             if declared.key is not None and key is not None:
                 return JsonSignature(None, declared.key)
+        elif len(embedded) > MAX_EMBEDDED_BYTES:
+            raise PoisonRecordError(Reason.OVERSIZE, f"a schema of {len(embedded)} bytes in it")
         return JsonSignature(embedded, self._key_names(key))
 
     def common_signature(self, topic: str, records: Records) -> Signature | None:
@@ -198,6 +230,8 @@ class JsonDialect:
     def shape(self, topic: str, signature: JsonSignature) -> Shape | Skip:
         if isinstance(signature.stray, Skip):
             return signature.stray
+        if signature.stray is not None and topic in self._bring_schemas:
+            raise PoisonRecordError(Reason.SCHEMALESS, "the topic's other records embed a schema")
         if signature.stray is not None:
             raise ParkTableError(
                 topic,
@@ -208,6 +242,10 @@ class JsonDialect:
         tree = self._tree(topic, signature)
         if not is_envelope(tree):
             return _skip_or_foreign(tree)
+        if signature.key is not None:
+            check_key(signature.key, tree)
+        if signature.embedded is not None:
+            self._bring_schemas.add(topic)
         return Shape(
             layout=lambda booleans: layout_of(tree, signature.key, booleans),
             raw=self._raw,
@@ -224,7 +262,12 @@ class JsonDialect:
     def _tree(self, topic: str, signature: JsonSignature) -> Any:
         if signature.embedded is None:
             return self._declared[topic].tree
-        return resolve(json.avro_of_connect(self._reader.read(signature.embedded)))
+        schema = self._reader.read(signature.embedded)
+        with blamed(lambda: claims_envelope(schema)):
+            return resolve(json.avro_of_connect(schema))
+
+    def lookups(self) -> AbstractContextManager[None]:
+        return nullcontext()
 
     def _raw(self, value: bytes, key: bytes | None) -> RawValues:
         return RawValues(

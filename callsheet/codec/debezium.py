@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import cast
+from typing import Final, TypeVar, cast
 
 import polars as pl
 
@@ -32,6 +32,10 @@ from callsheet.codec.topics import DecoderOptions, skip_by_topic
 from callsheet.errors import FatalError, ParkTableError, PoisonRecordError, Reason
 from callsheet.event import Event
 from callsheet.schema import TableSchema
+
+_T = TypeVar("_T")
+MOST_KNOWN: Final = 1_024
+"""Pairs of topic and schemas whose readers are kept; JSON may bring another schema each time."""
 
 
 @dataclass(slots=True)
@@ -74,11 +78,12 @@ class DebeziumDecoder:
         """See :class:`callsheet.ports.Decoder`."""
         outcomes: list[_Outcome] = []
         parked: list[Park] = []
-        for topic, part in _by_topic(messages).items():
-            try:
-                outcomes.append(self._topic(topic, part))
-            except ParkTableError as fault:
-                parked.append(Park(topic, fault.reason, fault.detail))
+        with self._dialect.lookups():
+            for topic, part in _by_topic(messages).items():
+                try:
+                    outcomes.append(self._topic(topic, part))
+                except ParkTableError as fault:
+                    parked.append(Park(topic, fault.reason, fault.detail))
         return _merged(outcomes, parked)
 
     def decode_event(self, message: Message) -> Event:
@@ -256,7 +261,7 @@ class DebeziumDecoder:
                 known = self._dialect.shape(topic, signature)
             except SchemaError as fault:
                 raise ParkTableError(topic, UNSUPPORTED, str(fault)) from fault
-            self._shapes[topic, signature] = known
+            _remember(self._shapes, (topic, signature), known)
         return known
 
     def _table(
@@ -269,8 +274,17 @@ class DebeziumDecoder:
                 known = self._maker.table(identity, shape)
             except SchemaError as fault:
                 raise ParkTableError(topic, UNSUPPORTED, str(fault)) from fault
-            self._tables[topic, signature] = known
+            _remember(self._tables, (topic, signature), known)
         return known
+
+
+def _remember(
+    known: dict[tuple[str, Signature], _T], key: tuple[str, Signature], value: _T
+) -> None:
+    """The oldest goes when it is full: a table in use is compiled again, garbage never returns."""
+    if len(known) >= MOST_KNOWN:
+        del known[next(iter(known))]
+    known[key] = value
 
 
 def _by_topic(messages: Sequence[Message]) -> Mapping[str, Sequence[Message]]:

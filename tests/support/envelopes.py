@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -76,6 +77,9 @@ class FakeRegistry:
         if identifier not in self.known:
             raise PoisonRecordError(Reason.UNKNOWN_SCHEMA, f"schema id {identifier}")
         return RegisteredSchema(identifier, "AVRO", json.dumps(self.known[identifier]))
+
+    def lookups(self) -> AbstractContextManager[None]:
+        return nullcontext()
 
 
 # --- types of columns ---------------------------------------------------------------------------
