@@ -26,6 +26,7 @@ from callsheet.config.loading import Pipeline, load_text
 from callsheet.config.models import PipelineSettings, RegistrySettings, SourceSettings
 from callsheet.delivery import Step, Surroundings
 from callsheet.errors import ConfigError
+from callsheet.fields.decoder import with_rules
 from callsheet.fuse import Fuse, FuseRating
 from callsheet.kafka.admin import KafkaTopics
 from callsheet.kafka.consumer import GroupConsumer
@@ -192,7 +193,8 @@ def decoder_of(pipeline: Pipeline) -> Decoder:
         boolean_columns=_booleans(source),
     )
     dialect = _dialect(pipeline)
-    return DebeziumDecoder(dialect, native=load_native(), epochs=source.epochs, options=options)
+    decoder = DebeziumDecoder(dialect, native=load_native(), epochs=source.epochs, options=options)
+    return with_rules(decoder, pipeline.settings.fields)
 
 
 def _booleans(source: SourceSettings) -> Mapping[str, list[str]]:

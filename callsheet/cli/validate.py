@@ -102,11 +102,14 @@ def _by_folder(files: Sequence[Path]) -> Iterator[tuple[Path, list[Path]]]:
 
 def _look_at_pipelines(files: Sequence[Path], found: _Findings) -> None:
     from callsheet.config.loading import load
+    from callsheet.fields.checks import rule_faults
     from sinks import plugin
 
     loaded: list[Pipeline] = []
     for file in files:
         found.look([file], partial(_append, loaded, partial(load, file, os.environ, plugin)))
+    for pipeline in loaded:
+        found.faults += rule_faults(pipeline)
     found.faults += _clashes(loaded)
 
 

@@ -20,6 +20,7 @@ from pydantic import (
     model_validator,
 )
 
+from callsheet.config.fields import FieldSettings
 from callsheet.limits import TruncatePolicy
 
 _TOPIC: Final = re.compile(r"[A-Za-z0-9._-]{1,249}")
@@ -297,6 +298,7 @@ class PipelineSettings(Section):
     source: SourceSettings
     kafka: KafkaSettings
     delivery: DeliverySettings = DeliverySettings()
+    fields: FieldSettings = FieldSettings()
     dead_letters: DeadLetterSettings = DeadLetterSettings()
     truncate: TruncatePolicy = Field(
         default=TruncatePolicy.PARK,

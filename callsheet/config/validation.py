@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, SecretStr, ValidationError
 
@@ -58,11 +58,16 @@ def _message(problem: Any, model: type[BaseModel], location: Path) -> str:
 def _allowed(model: type[BaseModel], path: Path) -> list[str]:
     """Names of the keys of the section that ``path`` leads to."""
     section: type[BaseModel] | None = model
+    is_entry = False  # of a list or a mapping of sections: its place in there is no key of ours
     for part in path:
         if section is None:
             break
+        if is_entry:
+            is_entry = False
+            continue
         field = section.model_fields.get(str(part))
         section = _section_of(field.annotation) if field else None
+        is_entry = field is not None and get_origin(field.annotation) in (tuple, Mapping)
     return [] if section is None else list(section.model_fields)
 
 

@@ -128,7 +128,7 @@ def test_every_fault_is_told_at_once_with_its_line(loaded: Load) -> None:
 def test_a_fault_says_what_is_allowed_and_shows_no_secret(loaded: Load) -> None:
     by_path = {fault.path: fault.message for fault in faults(loaded, BAD)}
     assert "did you mean name?" in by_path["nam"]
-    assert "allowed: dead_letters, delivery, http" in by_path["nam"]
+    assert "allowed: dead_letters, delivery, fields, http" in by_path["nam"]
     assert "did you mean registry?" in by_path["source.registri"]
     assert "did you mean poll_events?" in by_path["delivery.poll_event"]
     assert by_path["source.format"] == "must be 'avro' or 'json'"
