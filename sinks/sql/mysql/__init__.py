@@ -1,0 +1,1 @@
+"""MySQL 8.0.19 and later, by PyMySQL."""
