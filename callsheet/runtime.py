@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import msgspec
 import platformdirs
 import psutil
 
+from callsheet.errors import PreconditionError
 from callsheet.observability.health import WorkerStatus
 
 _START_TOLERANCE_S = 0.05
@@ -68,11 +70,23 @@ class RunFile:
         self._path = folder / f"{os.getpid()}.json"
 
     def write(self, records: list[RunRecord]) -> None:
-        """Whole or not at all: a reader never sees half a file."""
-        self._path.parent.mkdir(parents=True, exist_ok=True)
+        """Whole or not at all: a reader never sees half a file.
+
+        Raises:
+            PreconditionError: it cannot be written, as on a full disk.
+        """
         part = self._path.with_suffix(".part")
-        part.write_bytes(msgspec.json.encode(records))
-        part.replace(self._path)
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            part.write_bytes(msgspec.json.encode(records))
+            part.replace(self._path)
+        except OSError as error:
+            with suppress(OSError):
+                part.unlink()
+            raise PreconditionError(
+                f"What runs here cannot be recorded in {self._path.parent}: {error.strerror}.",
+                hint="Make room there, or set CALLSHEET_STATE_DIR to a folder that can be written.",
+            ) from error
 
     def remove(self) -> None:
         self._path.unlink(missing_ok=True)

@@ -228,7 +228,9 @@ class Stack:
 
     def _require_java(self, chosen: Sequence[Server], *, install: bool) -> None:
         """Before anything is fetched or started: is there a JDK for each server?"""
-        for each in chosen:
+        # The newest first: it serves the others too, so nobody installs one after another.
+        lacking = [each for each in chosen if each.traits.java and self._jdk(each) is None]
+        for each in sorted(lacking, key=_oldest_java, reverse=True):
             if each.traits.java is None or self._jdk(each) is not None:
                 continue
             package = self._machine.advice.jdk_package(each.traits.java)
@@ -270,3 +272,7 @@ class Stack:
             account=self._machine.account,
             command=self._machine.command,
         )
+
+
+def _oldest_java(server: Server) -> int:
+    return server.traits.java.at_least if server.traits.java else 0

@@ -6,6 +6,7 @@ something; 78 a file must be edited; 130 interrupted.
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
@@ -33,6 +34,8 @@ _COMMANDS = (
     ("simulate", "simulate"),
 )
 """Commands, and the module that has each as a function."""
+
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 app = typer.Typer(
     name="callsheet",
@@ -89,8 +92,15 @@ def main() -> None:
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     _mount()
     try:
-        app()
+        try:
+            app()
+        finally:
+            sys.stdout.flush()  # what did not fit on the disk is to be known here, not at exit
     except CallsheetError as error:
         sys.exit(console.report(error))
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        sys.exit(console.report_full(error))
     except KeyboardInterrupt:
         sys.exit(130)

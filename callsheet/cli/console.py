@@ -11,7 +11,7 @@ import orjson
 import typer
 from rich.console import Console
 
-from callsheet.errors import CallsheetError, ConfigError
+from callsheet.errors import CallsheetError, ConfigError, PreconditionError
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
 
@@ -56,6 +56,19 @@ def report(error: CallsheetError) -> int:
     if os.environ.get("CALLSHEET_TRACEBACK"):
         console.print_exception()
     return error.exit_code
+
+
+def report_full(error: OSError) -> int:
+    """A disk is full, or a quota used up; where it is not known which file, it is the output."""
+    # Python would try once more to write what is left in stdout, and complain.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    what = error.filename or "the output"
+    return report(
+        PreconditionError(
+            f"{what} cannot be written: {(error.strerror or str(error)).lower()}.",
+            hint="Make room on that disk and run the command again.",
+        )
+    )
 
 
 def _escape(text: str) -> str:

@@ -12,6 +12,7 @@ from typer.testing import CliRunner, Result
 from callsheet.cli import stack as command
 from callsheet.errors import PreconditionError, UsageError
 from stack import DEFAULT_SERVERS, Ports, Stack, environment
+from stack.jdk import JdkSearch
 
 
 @pytest.fixture(autouse=True)
@@ -155,3 +156,27 @@ def test_every_command_has_an_example(name: str) -> None:
     result = run(name, "--help")
     assert result.exit_code == 0
     assert "Example:" in result.stdout
+
+
+@pytest.mark.parametrize(("java", "is_enough"), [("", False), ("17.0.9", False), ("25.0.1", True)])
+def test_up_without_a_fitting_java_names_it_before_anything_is_fetched(
+    java: str, is_enough: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path / "jdk"
+    if java:
+        (home / "bin").mkdir(parents=True)
+        (home / "bin" / "java").touch()
+        (home / "release").write_text(f'JAVA_VERSION="{java}"\nMODULES="java.base"\n')
+    monkeypatch.setattr(JdkSearch, "_homes", lambda _self: iter([home]))
+
+    def fetch(*_: object) -> None:
+        raise UsageError("fetched")
+
+    monkeypatch.setattr(Stack, "fetch", fetch)
+    error = run("up", "kafka", "registry").exception
+    if is_enough:
+        assert isinstance(error, UsageError), "the next step"
+        return
+    assert isinstance(error, PreconditionError)
+    assert error.message == "Schema Registry needs Java 21 or newer, and none was found."
+    assert "nstall" in error.hint
