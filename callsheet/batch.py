@@ -39,6 +39,9 @@ class Partition:
 Offset = int
 """Of the *next* record to read, wherever progress is meant."""
 
+BEGINNING: Final[Offset] = -2
+"""As a place to start from: the first record that the log still has. Kafka's own number for it."""
+
 FRAME_SCHEMA: Final[Mapping[str, pl.DataType]] = {
     "op": pl.String(),
     "id": pl.String(),

@@ -1,0 +1,24 @@
+"""The audit: every change, for ever, in files that Hive reads.
+
+``PLUGIN`` is how the registry finds it. The settings come without Arrow, so that
+whoever only validates a pipeline file stays small.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from callsheet.sink import SinkContext, SinkPlugin
+from sinks.hive.settings import HiveSettings
+
+if TYPE_CHECKING:
+    from sinks.hive.sink import HiveSink
+
+
+def build(settings: HiveSettings, context: SinkContext) -> HiveSink:
+    from sinks.hive.sink import HiveSink
+
+    return HiveSink(settings, context)
+
+
+PLUGIN = SinkPlugin("hive", HiveSettings, build)
