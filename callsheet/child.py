@@ -152,13 +152,14 @@ def _obey(assembly: Assembly, log: Any) -> None:
 
 
 def _tell(assembly: Assembly, pipe: ReportPipe, ended: threading.Event) -> None:
-    from callsheet.observability.relay import snapshot
+    from callsheet.observability.relay import balanced, snapshot
 
     is_last = False
     while not is_last:
         is_last = ended.wait(REPORT_INTERVAL_S)
         status = assembly.lag.amended(assembly.pulse.read())
-        pipe.send(Report(status, snapshot(assembly.registry)))
+        metrics = balanced(snapshot([assembly.registry]), assembly.pulse.balance)
+        pipe.send(Report(status, metrics))
 
 
 if __name__ == "__main__":

@@ -147,12 +147,15 @@ class Delivery:
             if self.ledger.owns(rejection.partition):
                 message = self.ledger.find(rejection.partition, rejection.offset)
                 self._bury(message, rejection.reason, rejection.detail)
+                self.ledger.answered(1)
+        counts = progress.counts
+        delivered = counts.written + counts.superseded + counts.stale
+        self.ledger.answered(delivered)
         done = self.ledger.settle(progress.durable)
         for park in progress.parked:
             self._metrics.given_back.inc(self.ledger.drop(park.topic))
             self._park_rest(park)
-        counts = progress.counts
-        self._world.fuse.delivered(counts.written + counts.superseded + counts.stale)
+        self._world.fuse.delivered(delivered)
         self._metrics.settled(counts)
         self._note_trouble(progress.trouble)
         if done:

@@ -77,6 +77,13 @@ class Ledger:
         self.events = 0
         """Rows that the sink accepted and that are not durable yet."""
         self.size_bytes = 0
+        self._answered = 0
+        """Of them those that are counted as written or the like: a batch leaves the hand whole."""
+
+    @property
+    def unanswered(self) -> int:
+        """Rows that the sink accepted and that are counted nowhere yet."""
+        return max(0, self.events - self._answered)
 
     # --- ownership ------------------------------------------------------------------------------
 
@@ -85,29 +92,33 @@ class Ledger:
             self._strands[p.topic, p.number] = Strand(p, is_parked=p.topic in parked)
 
     def forget(self, partitions: Iterable[Partition]) -> int:
-        """Returns how many rows in hand were forgotten with them."""
+        """Returns how many rows were forgotten with them before they were counted."""
+        before = self.unanswered
         gone = {(p.topic, p.number) for p in partitions}
         for where in gone:
             self._strands.pop(where, None)
-        forgotten = 0
         for handful in list(self._handfuls):
             rest = [m for m in handful.messages if place(m) not in gone]
             if len(rest) < len(handful.messages):
-                forgotten += len(handful.messages) - len(rest)
                 self._shrink(handful, rest)
-        return forgotten
+        return before - self._left()
 
     def drop(self, topic: str) -> int:
-        """The sink let go of what it had accepted of this topic; returns how many rows.
+        """The sink let go of what it had accepted of this topic; returns how many rows are counted
+        nowhere for that.
 
         They were never durable, so nothing past them can be committed: ``handed`` stays.
         """
-        gone = [handful for handful in self._handfuls if handful.topic == topic]
-        dropped = sum(len(handful.messages) for handful in gone)
-        for handful in gone:
+        before = self.unanswered
+        for handful in [handful for handful in self._handfuls if handful.topic == topic]:
             self._release(handful)
-        self.events -= dropped
-        return dropped
+            self.events -= len(handful.messages)
+        return before - self._left()
+
+    def _left(self) -> int:
+        """What is unanswered after some left the hand; an empty one begins anew."""
+        self._answered = min(self._answered, self.events)
+        return self.unanswered
 
     def _shrink(self, handful: Handful, rest: Sequence[Message]) -> None:
         self.events -= len(handful.messages) - len(rest)
@@ -190,6 +201,10 @@ class Ledger:
             strand = self._strands[partition.topic, partition.number]
             strand.handed = max(strand.handed, end)
 
+    def answered(self, rows: int) -> None:
+        """So many rows were counted: written, superseded, stale, or dead letters."""
+        self._answered += rows
+
     def settle(self, durable: Mapping[Partition, Offset]) -> list[Handful]:
         """Note what the sink says; returns the batches that are done with."""
         moved = False
@@ -202,10 +217,12 @@ class Ledger:
         done = [h for h in self._handfuls if self._is_durable(h)]
         for handful in done:
             self.events -= len(handful.messages)
+            self._answered = max(0, self._answered - len(handful.messages))
             self._release(handful)
             for partition in handful.ends:
                 strand = self._strands[partition.topic, partition.number]
                 strand.ts_us = max(strand.ts_us, handful.newest_us)
+        self._left()
         return done
 
     def _is_durable(self, handful: Handful) -> bool:

@@ -25,7 +25,7 @@ def describe(delivery: Delivery, standing: Standing) -> WorkerStatus:
         assigned=tuple(sorted((p.topic, p.number) for p in floors)),
         has_joined=standing.has_joined,
         committed={str(partition): offset for partition, offset in floors.items()},
-        in_hand_events=delivery.ledger.events + delivery.held.events,
+        in_hand_events=delivery.ledger.unanswered + delivery.held.events,
         is_paused=standing.is_paused,
         held_since_s=held_since_s,
         held_cause=cause,

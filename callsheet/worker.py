@@ -15,6 +15,7 @@ from callsheet.batch import Message, Offset, Partition
 from callsheet.delivery import Delivery, Step, Surroundings
 from callsheet.errors import RetryableError
 from callsheet.limits import Limits, TruncatePolicy
+from callsheet.observability.relay import snapshot
 from callsheet.ports import Deadline
 from callsheet.status import Standing, describe, show
 
@@ -57,6 +58,7 @@ class Worker:
                 self._consumer.close()
             finally:
                 self._sink.close()
+                self._publish(is_last=True)
 
     def _open(self) -> None:
         while not self._stopping.is_set():
@@ -196,12 +198,12 @@ class Worker:
     def _after(self, seconds: float) -> Deadline:
         return Deadline.after(self._clock, seconds)
 
-    def _publish(self) -> None:
+    def _publish(self, *, is_last: bool = False) -> None:
         pulse, now_s = self._world.pulse, self._clock.monotonic()
         pulse.beat()
-        if now_s >= self._published_s + self._limits.status_interval_s:
+        if is_last or now_s >= self._published_s + self._limits.status_interval_s:
             self._published_s = now_s
             standing = Standing(self._has_joined, self._is_paused, self._full_since_s)
             state = describe(self._delivery, standing)
-            pulse.publish(state)
             show(state, self._delivery, self._world.metrics)
+            pulse.publish(state, snapshot(self._world.metrics.law))

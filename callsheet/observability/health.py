@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from callsheet.ports import Clock
+
+if TYPE_CHECKING:
+    from callsheet.observability.relay import FamilySnapshot
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +59,16 @@ class Pulse:
         self._clock = clock
         self._status = WorkerStatus(started_s=clock.monotonic())
         self._turned_s = clock.monotonic()
+        self.balance: Sequence[FamilySnapshot] = ()
+        """The counters and gauges of the conservation law, all of one moment between two turns."""
 
     def beat(self) -> None:
         """The loop turned."""
         self._turned_s = self._clock.monotonic()
 
-    def publish(self, status: WorkerStatus) -> None:
+    def publish(self, status: WorkerStatus, balance: Sequence[FamilySnapshot] = ()) -> None:
         self._status = replace(status, started_s=self._status.started_s)
+        self.balance = balance
 
     def read(self) -> WorkerStatus:
         return replace(self._status, turned_s=self._turned_s)

@@ -1,6 +1,6 @@
 """The closed catalogue of what a worker measures.
 
-The conservation law, exact whenever nothing was lost to another member::
+The conservation law, exact at each turn's end unless something was lost to another member::
 
     consumed = written + superseded + stale + skipped + dead_lettered + given_back + in_hand
 
@@ -69,6 +69,12 @@ class Metrics:
         self.lag_unknown = gauge(
             "lag_unknown_partitions", "Partitions whose lag cannot be told at the moment."
         )
+
+    @property
+    def law(self) -> tuple[Counter | Gauge, ...]:
+        """What the conservation law is about: published together, or it would not add up."""
+        counted = (self.written, self.superseded, self.stale, self.skipped, self.dead_lettered)
+        return (self.consumed, *counted, self.given_back, self.in_hand)
 
     def _time(self, registry: CollectorRegistry) -> None:
         def histogram(name: str, text: str, buckets: tuple[float, ...]) -> Histogram:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from prometheus_client import CollectorRegistry
 from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
@@ -27,8 +26,8 @@ class FamilySnapshot:
     samples: list[SampleSnapshot]
 
 
-def snapshot(registry: CollectorRegistry) -> list[FamilySnapshot]:
-    """All metrics as they are now, plain enough to travel to another process."""
+def snapshot(collectors: Iterable[Collector]) -> list[FamilySnapshot]:
+    """Metrics as they are now, plain enough to travel to another process."""
     return [
         FamilySnapshot(
             family.name,
@@ -40,8 +39,19 @@ def snapshot(registry: CollectorRegistry) -> list[FamilySnapshot]:
                 if not s.name.endswith("_created")
             ],
         )
-        for family in registry.collect()
+        for collector in collectors
+        for family in collector.collect()
     ]
+
+
+def balanced(
+    families: Sequence[FamilySnapshot], balance: Sequence[FamilySnapshot]
+) -> list[FamilySnapshot]:
+    """All of them, those of the balance as it has them: the loop moves one after the other, and
+    read from another thread in between they would not add up.
+    """
+    taken = {family.name for family in balance}
+    return [*(family for family in families if family.name not in taken), *balance]
 
 
 _SampleKey = tuple[str, tuple[tuple[str, str], ...]]

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from callsheet.observability.relay import Relay, snapshot
+from callsheet.observability.relay import Relay, balanced, snapshot
 
 
 class Child:
@@ -15,7 +15,7 @@ class Child:
         self.took = Histogram("took_seconds", "text", buckets=[1.0], registry=self.registry)
 
     def tell(self, relay: Relay, worker: int = 0) -> None:
-        relay.heard("search", worker, snapshot(self.registry))
+        relay.heard("search", worker, snapshot([self.registry]))
 
 
 def value(relay: Relay, name: str, **labels: str) -> float | None:
@@ -63,3 +63,18 @@ def test_a_worker_that_never_spoke_leaves_nothing() -> None:
     relay = Relay()
     relay.ended("search", 0)
     assert list(relay.collect()) == []
+
+
+def test_what_belongs_together_is_of_one_moment() -> None:
+    child = Child()
+    child.seen.labels("row").inc(3)
+    child.level.set(1)
+    balance = snapshot([child.seen, child.level])
+    child.seen.labels("row").inc(4)
+    child.took.observe(0.5)
+    relay = Relay()
+    relay.heard("search", 0, balanced(snapshot([child.registry]), balance))
+    assert value(relay, "seen_events_total", kind="row") == 3
+    assert value(relay, "level") == 1
+    assert value(relay, "took_seconds_count") == 1
+    assert len(list(relay.collect())) == 3
