@@ -98,6 +98,15 @@ fn micros(value: i64, multiply: i64, divide: i64) -> Result<i64, Refusal> {
     (value / divide).checked_mul(multiply).ok_or("a time beyond 64 bits")
 }
 
+pub fn push_unsigned(column: &mut Column, value: u64) -> Result<(), Refusal> {
+    match &mut column.values {
+        Values::UInt64(values) => values.push(value),
+        _ => return Err(WRONG),
+    }
+    column.valid.append_non_null();
+    Ok(())
+}
+
 pub fn push_float(cell: &Cell, column: &mut Column, value: f64) -> Result<(), Refusal> {
     match (cell, &mut column.values) {
         (Cell::Float64, Values::Float64(values)) => values.push(value),

@@ -123,6 +123,9 @@ impl Input<'_> {
                 STANDARD.decode_vec(text, self.bytes).map_err(|_| "not base64")?;
                 cell::push_bytes(cell, column, self.bytes)
             }
+            (Wire::Bytes, _) if matches!(cell, Cell::Unsigned) => {
+                cell::push_unsigned(column, self.unsigned()?)
+            }
             (Wire::String | Wire::Bytes, _) if is_decimal => {
                 cell::push_text(cell, column, self.scan.number()?.text)
             }
@@ -138,6 +141,15 @@ impl Input<'_> {
             return Err("a fraction where an integer is declared");
         }
         number.text.parse().map_err(|_| "an integer beyond 64 bits")
+    }
+
+    /// A decimal without a scale, as BIGINT UNSIGNED travels, written as a number.
+    fn unsigned(&mut self) -> Result<u64, Refusal> {
+        let number = self.scan.number()?;
+        if !number.is_integer {
+            return Err("a fraction where an integer is declared");
+        }
+        number.text.parse().map_err(|_| "no unsigned 64-bit integer")
     }
 
     fn float(&mut self, next: u8) -> Result<f64, Refusal> {
