@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import ssl
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -20,27 +19,32 @@ from callsheet.codec.binding import AvroDialect, Dialect, JsonDialect
 from callsheet.codec.columnar import load_native
 from callsheet.codec.debezium import DebeziumDecoder
 from callsheet.codec.declared import load_declared
+from callsheet.codec.registry_tls import registry_tls
 from callsheet.codec.schema_registry import SchemaRegistry
 from callsheet.codec.topics import DecoderOptions
 from callsheet.config.loading import Pipeline, load_text
 from callsheet.config.models import PipelineSettings, RegistrySettings, SourceSettings
 from callsheet.delivery import Step, Surroundings
-from callsheet.errors import ConfigError
 from callsheet.fields.decoder import with_rules
 from callsheet.fuse import Fuse, FuseRating
 from callsheet.kafka.admin import KafkaTopics
 from callsheet.kafka.consumer import GroupConsumer
 from callsheet.kafka.dead_letters import KafkaDeadLetters, dead_letter_topic
 from callsheet.kafka.groups import KafkaGroups
+from callsheet.kafka.producer import TransactionalProducer
 from callsheet.kafka.settings import Connection, Membership
+from callsheet.kafka.transaction import TransactionalConsumer, TransactionalLetters
 from callsheet.limits import Limits
 from callsheet.observability.health import Pulse
 from callsheet.observability.lag import LagProbe
 from callsheet.observability.metrics import Metrics
-from callsheet.ports import Decoder, SystemClock
-from callsheet.sink import Sink, SinkContext
+from callsheet.ports import Consumer, DeadLetters, Decoder, SystemClock
+from callsheet.sink import Sink, SinkContext, Transaction
 from callsheet.worker import Worker
 from sinks import plugin
+
+_ADMIN_TIMEOUT_S = 10.0
+"""Of a sink's calls from within the loop."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,11 +81,12 @@ def assemble(
     connection = connection_of(settings)
     metrics, pulse = Metrics(CollectorRegistry()), Pulse(clock)
     backoff = Backoff(cap_s=settings.delivery.retry_cap_seconds)
+    ends = _ends(pipeline, number, connection, log)
     world = Surroundings(
-        consumer=GroupConsumer(connection, _membership(settings, number), log),
+        consumer=ends.consumer,
         decoder=decoder_of(pipeline),
-        sink=sink_of(pipeline, number),
-        letters=_dead_letters(settings, connection, log),
+        sink=ends.sink,
+        letters=ends.letters,
         fuse=Fuse(_rating(settings)),
         outage=Outage(clock, backoff, Random()),  # noqa: S311 - jitter, no secret
         clock=clock,
@@ -98,6 +103,65 @@ def assemble(
     groups = KafkaGroups(connection)
     lag = LagProbe(groups, settings.group_id, assigned, metrics, log, clock)
     return Assembly(worker, pulse, metrics.registry, lag)
+
+
+@dataclass(frozen=True, slots=True)
+class _Ends:
+    """Where a worker reads, writes and buries: three, or three views of one transaction."""
+
+    consumer: Consumer
+    sink: Sink
+    letters: DeadLetters
+
+
+def _ends(
+    pipeline: Pipeline, number: int, connection: Connection, log: FilteringBoundLogger
+) -> _Ends:
+    settings = pipeline.settings
+    consumer = GroupConsumer(connection, _membership(settings, number), log)
+    if not pipeline.plugin.is_transactional:
+        letters = _dead_letters(settings, connection, log)
+        return _Ends(consumer, sink_of(pipeline, number), letters)
+    producer = _producer(settings, number, connection, log)
+    transaction = Transaction(
+        producer,
+        KafkaTopics(connection.common(), timeout_s=_ADMIN_TIMEOUT_S),
+        lambda topic: settings.source.reads(topic) or topic == settings.dead_letter_topic,
+    )
+    return _Ends(
+        TransactionalConsumer(
+            consumer,
+            producer,
+            budget_s=settings.dead_letters.budget_seconds,
+            clock=SystemClock(),
+            log=log,
+        ),
+        sink_of(pipeline, number, transaction),
+        TransactionalLetters(
+            producer,
+            settings.dead_letter_topic,
+            pipeline=settings.name,
+            version=__version__,
+            max_message_bytes=settings.dead_letters.max_message_bytes,
+            log=log,
+        ),
+    )
+
+
+def _producer(
+    settings: PipelineSettings, number: int, connection: Connection, log: FilteringBoundLogger
+) -> TransactionalProducer:
+    """Its name is the same after a restart, which so ends at once what the dead worker left."""
+    parts = (settings.group_id, settings.kafka.instance_id, str(number))
+    return TransactionalProducer(
+        connection,
+        "-".join(filter(None, parts)),
+        max_message_bytes=settings.dead_letters.max_message_bytes,
+        in_flight_bytes=settings.delivery.in_hand_bytes,
+        budget_s=settings.dead_letters.budget_seconds,
+        log=log,
+        clock=SystemClock(),
+    )
 
 
 def ensure_dead_letter_topic(settings: PipelineSettings) -> None:
@@ -156,12 +220,13 @@ def limits_of(settings: PipelineSettings) -> Limits:
     )
 
 
-def sink_of(pipeline: Pipeline, number: int) -> Sink:
+def sink_of(pipeline: Pipeline, number: int, transaction: Transaction | None = None) -> Sink:
     context = SinkContext(
         pipeline.name,
         SystemClock(),
         {"pipeline": pipeline.name, "worker": str(number)},
         str(pipeline.config_dir),
+        transaction,
     )
     return pipeline.plugin.build(pipeline.sink, context)
 
@@ -218,23 +283,5 @@ def _registry(settings: RegistrySettings, folder: Path) -> SchemaRegistry:
         settings.url,
         basic=(user, password.get_secret_value()) if user and password else None,
         bearer_token=token.get_secret_value() if token else None,
-        verify=_tls(settings, folder),
+        verify=registry_tls(settings, folder, "source.registry"),
     )
-
-
-def _tls(settings: RegistrySettings, folder: Path) -> ssl.SSLContext | bool:
-    """``folder``: what relative paths start at."""
-    if settings.ca_file is None and settings.certificate_file is None:
-        return True
-    try:
-        context = ssl.create_default_context(
-            cafile=folder / settings.ca_file if settings.ca_file else None
-        )
-        if settings.certificate_file is not None and settings.key_file is not None:
-            context.load_cert_chain(folder / settings.certificate_file, folder / settings.key_file)
-    except OSError as error:  # ssl.SSLError is one
-        raise ConfigError(
-            f"the schema registry's certificates cannot be read: {error.strerror or error}",
-            hint="look at source.registry in the pipeline file",
-        ) from error
-    return context

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:  # it brings polars, and the parent process of the workers must stay small
     from callsheet.batch import Decoded, Message, Offset, Partition
     from callsheet.errors import Reason
+    from callsheet.kafka.topics import Topic, TopicState
 
 
 class Clock(Protocol):
@@ -129,4 +130,54 @@ class DeadLetters(Protocol):
         Raises:
             DeadLetterError: one could not be stored; its record must not be committed.
         """
+        ...
+
+
+OutgoingRecord = tuple["bytes | None", "bytes | None", "Sequence[tuple[str, bytes | None]]"]
+"""Key, value, headers."""
+
+
+class Producer(Protocol):
+    """Writes records into the one open transaction of a pipeline.
+
+    What is sent nobody sees before the worker's next commit; then all of it is there at once, with
+    the offsets of what it was made from. What cannot be delivered takes the whole transaction with
+    it, and everything since the last commit is read again: so nobody is told per record.
+    """
+
+    def open(self, deadline: Deadline) -> None:
+        """Take over from whoever had our name, ending what it left open.
+
+        Raises:
+            RetryableError: no broker answers.
+            FatalError, ConfigError: the brokers refuse.
+        """
+        ...
+
+    def make_room(self, size_bytes: int, deadline: Deadline) -> None:
+        """Before :meth:`send`: wait until so much more may be in memory.
+
+        Raises:
+            RetryableError: the deadline came first, or no transaction can begin.
+        """
+        ...
+
+    def send(self, topic: str, records: Iterable[OutgoingRecord]) -> Sequence[int]:
+        """In this order. Returns the indices of those that are too large for any broker."""
+        ...
+
+
+class TopicAdmin(Protocol):
+    """The topics of the cluster that a pipeline reads from."""
+
+    def describe(self, names: Iterable[str]) -> Mapping[str, TopicState]:
+        """Those of the topics that exist."""
+        ...
+
+    def create(self, topics: Sequence[Topic]) -> None:
+        """Create them; one that appeared meanwhile is left as it is."""
+        ...
+
+    def alter(self, name: str, config: Mapping[str, str]) -> None:
+        """Set these settings; the others stay."""
         ...

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from callsheet.batch import Batch, Offset, Park, Partition
 from callsheet.errors import Reason, RetryableError
-from callsheet.ports import Clock, Deadline
+from callsheet.ports import Clock, Deadline, Producer, TopicAdmin
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +126,20 @@ class Previewing(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Transaction:
+    """What a transactional sink shares with the worker: the cluster that the pipeline reads from.
+
+    Such a sink sends through the producer, and its ``durable`` means: in the open transaction, that
+    will carry the offsets. When the transaction is lost all partitions are revoked as ``lost``.
+    """
+
+    producer: Producer
+    topics: TopicAdmin
+    is_taken: Callable[[str], bool]
+    """Does the pipeline read this topic, or bury its dead letters there? Nothing else may."""
+
+
+@dataclass(frozen=True, slots=True)
 class SinkContext:
     """What a sink gets beside its own settings."""
 
@@ -134,6 +148,8 @@ class SinkContext:
     metrics_labels: Mapping[str, str] = field(default_factory=dict)
     config_dir: str = ""
     """Folder of cdc-config, for files that the settings name."""
+    transaction: Transaction | None = None
+    """Only of a worker whose plugin is transactional; a preview has none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,9 +157,11 @@ class SinkPlugin:
     """How a sink is found: the entry point group ``callsheet.sinks`` names one of these.
 
     ``settings`` validates the pipeline file's ``sink:`` block (without ``type``); ``build`` makes
-    the sink from the validated settings.
+    the sink from the validated settings. ``is_transactional``: it writes to the Kafka cluster that
+    it reads from; offsets and dead letters travel in its transactions (docs/adr).
     """
 
     name: str
     settings: type[BaseModel]
     build: Callable[[Any, SinkContext], Sink]
+    is_transactional: bool = False

@@ -21,7 +21,7 @@ from confluent_kafka import (
 from structlog.typing import FilteringBoundLogger
 
 from callsheet.batch import Message, Offset, Partition
-from callsheet.errors import ConfigError, FatalError, RetryableError
+from callsheet.errors import ConfigError, FatalError, FencedError, RetryableError
 from callsheet.kafka.faults import REFUSED, translated
 from callsheet.kafka.settings import Connection, Membership, consumer_config
 from callsheet.kafka.troubles import ClientTroubles
@@ -67,6 +67,7 @@ class GroupConsumer:
             )
         except KafkaException as error:
             raise _config_error(error) from error
+        self._outsider = self._client.consumer_group_metadata()
 
     # --- the group ------------------------------------------------------------------------------
 
@@ -265,6 +266,19 @@ class GroupConsumer:
             if tp.error is not None:
                 raise translated(tp.error, f"committing the offset of {_partition(tp)}")
         return {_partition(tp): tp.offset for tp in found}
+
+    def membership(self) -> object:
+        """Proof, for a transaction that commits our offsets, that we are still of the group.
+
+        Who is no member has one too, and brokers take it for that of somebody who needs none.
+
+        Raises:
+            FencedError: we are no member, or not any more.
+        """
+        found = self._client.consumer_group_metadata()
+        if found == self._outsider:
+            raise FencedError("committing offsets: the group has let us go")
+        return found
 
     def close(self) -> None:
         """Leave the group; after ``_CLOSE_TIMEOUT_S`` without being let go, just leave."""

@@ -24,7 +24,8 @@ OWNED: Mapping[str, str] = {
     "request.required.acks": "dead letters must not be lost or reordered",
     "message.max.bytes": "set dead_letters.max_message_bytes",
     "delivery.timeout.ms": "set dead_letters.budget_seconds",
-    "transactional.id": "dead letters are not transactional",
+    "transactional.id": "the worker names it after the group and its own number",
+    "transaction.timeout.ms": "the worker's budgets must stay below it",
 }
 """Properties that a pipeline file may not set, and why or where else."""
 
@@ -111,4 +112,30 @@ def producer_config(
         "message.max.bytes": str(max_message_bytes),
         "queue.buffering.max.kbytes": str(max(64 * 1024, 2 * max_message_bytes // 1024)),
         "delivery.timeout.ms": str(round(budget_s * 1000)),
+    }
+
+
+TRANSACTION_TIMEOUT_S = 60.0
+"""After so long the broker aborts a transaction whose worker is gone and was not started again;
+until then those who read only what is committed wait behind it.
+"""
+
+
+def transaction_config(
+    connection: Connection, transactional_id: str, *, max_message_bytes: int, budget_s: float
+) -> dict[str, str]:
+    """The one producer of a transactional pipeline."""
+    base = producer_config(connection, max_message_bytes=max_message_bytes, budget_s=budget_s)
+    timeout_s = max(TRANSACTION_TIMEOUT_S, budget_s)
+    return {
+        **base,
+        "transactional.id": transactional_id,
+        "transaction.timeout.ms": str(round(timeout_s * 1000)),
+        "linger.ms": "20",
+        # As Java's clients place keys: whoever writes to the topic too finds the same partition.
+        "partitioner": "murmur2_random",
+        "delivery.report.only.error": "true",
+        # Bounded before anything is sent: half a batch must not be refused for want of memory.
+        "queue.buffering.max.messages": "0",
+        "queue.buffering.max.kbytes": str(2**31 - 1),
     }

@@ -1,0 +1,302 @@
+"""Writes records in transactions, on real brokers."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from typing import Any
+
+from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka import Message as ClientMessage
+from structlog.typing import FilteringBoundLogger
+
+from callsheet.batch import Offset, Partition
+from callsheet.errors import CallsheetError, ConfigError, RetryableError
+from callsheet.kafka.settings import Connection, transaction_config
+from callsheet.kafka.troubles import ClientTroubles
+from callsheet.kafka.verdicts import Verdict, stopping, verdict
+from callsheet.ports import Clock, Deadline, OutgoingRecord
+
+_NAP_S = 0.05
+_ABORT_S = 5.0
+_HINT = "is the broker up? `callsheet stack status`"
+
+
+class _LostError(Exception):
+    """A call on the transaction failed; ``is_known``: it is still ours to abort."""
+
+    def __init__(self, why: str, *, is_known: bool) -> None:
+        super().__init__(why)
+        self.is_known = is_known
+
+
+class TransactionalProducer:
+    """Implements :class:`callsheet.ports.Producer`.
+
+    Once something failed (:attr:`failure`), nothing more is sent and nothing is committed until
+    :meth:`start_over`. Whatever state a client is in then, a new one of the same transactional id
+    ends what it left open: so a call whose outcome is unknown costs no more than the client.
+    """
+
+    def __init__(  # noqa: PLR0913 - who it is, how it travels, its bounds
+        self,
+        connection: Connection,
+        transactional_id: str,
+        *,
+        max_message_bytes: int,
+        in_flight_bytes: int,
+        budget_s: float,
+        log: FilteringBoundLogger,
+        clock: Clock,
+    ) -> None:
+        self._log, self._clock = log, clock
+        self._budget_s, self._most_bytes = budget_s, in_flight_bytes
+        troubles = ClientTroubles(log, clock)
+        self._config: dict[str, object] = {
+            **transaction_config(
+                connection,
+                transactional_id,
+                max_message_bytes=max_message_bytes,
+                budget_s=budget_s,
+            ),
+            "error_cb": troubles.note,
+            "on_delivery": self._delivered,
+            "log_level": 0,
+        }
+        self.failure = ""
+        """Why the transaction is lost; empty while it is not."""
+        self._refusal: KafkaError | None = None
+        self._is_ready = self._is_open = False
+        self._sent: deque[tuple[int, int]] = deque()
+        self._sent_records = self._sent_bytes = 0
+        self._client = self._new_client()
+
+    def _new_client(self) -> Producer:
+        try:
+            return Producer(self._config)
+        except KafkaException as error:
+            raise ConfigError(
+                f"the Kafka client does not take its settings: {error.args[0].str()}",
+                hint="look at kafka.properties in the pipeline file",
+            ) from error
+
+    # --- the port -------------------------------------------------------------------------------
+
+    def open(self, deadline: Deadline) -> None:
+        if self._is_ready:
+            return
+        try:
+            self._client.init_transactions(deadline.remaining_s())
+        except KafkaException as error:
+            fault: KafkaError = error.args[0]
+            doing = "opening the transactional producer"
+            if verdict(fault) is Verdict.STOP:
+                raise stopping(fault, doing) from error
+            if verdict(fault) is Verdict.ABORT:
+                self._replace()
+            raise RetryableError(f"{doing}: {fault.str()}", hint=_HINT) from error
+        self._is_ready = True
+
+    def make_room(self, size_bytes: int, deadline: Deadline) -> None:
+        if self.failure:
+            return
+        self._begin(deadline)
+        while self._is_full_for(size_bytes):
+            if deadline.expired():
+                raise RetryableError("the brokers do not acknowledge in time", hint=_HINT)
+            self._client.poll(min(_NAP_S, deadline.remaining_s()))
+
+    def send(self, topic: str, records: Iterable[OutgoingRecord]) -> list[int]:
+        if not self._is_open and not self.failure:
+            self._begin_or_fail()
+        if self.failure:
+            return []
+        produce: Any = self._client.produce  # its stub wants a list of its own
+        refused: list[int] = []
+        number = size = 0
+        try:
+            for number, (key, value, headers) in enumerate(records, 1):
+                try:
+                    produce(topic, value, key, headers=headers)
+                except KafkaException as error:
+                    if error.args[0].code() != KafkaError.MSG_SIZE_TOO_LARGE:
+                        raise
+                    refused.append(number - 1)
+                else:
+                    size += len(value or b"") + len(key or b"")
+        except KafkaException as error:
+            self._fail_by(error.args[0], f"writing to {topic}")
+        except BufferError:
+            self.fail("the client's memory for records is full")
+        self._note_sent(number, size)
+        self._client.poll(0)
+        return refused
+
+    # --- for the consumer that commits through it ------------------------------------------------
+
+    @property
+    def is_open(self) -> bool:
+        """Is there anything that nobody has committed or aborted?"""
+        return self._is_open
+
+    def commit(
+        self, offsets: Mapping[Partition, Offset], membership: object, deadline: Deadline
+    ) -> bool:
+        """End the transaction with these offsets; False: it is lost, see :attr:`failure`.
+
+        Raises:
+            RetryableError: there was nothing in it, and it could not even begin.
+            FatalError, ConfigError: no transaction of ours will ever do.
+        """
+        if self.failure:
+            return False
+        self._begin(deadline)
+        wanted = [TopicPartition(p.topic, p.number, offset) for p, offset in offsets.items()]
+        client = self._client
+        try:
+            self._insist(
+                lambda s: client.send_offsets_to_transaction(wanted, membership, s),
+                "adding the offsets to the transaction",
+                deadline,
+            )
+            self._insist(client.commit_transaction, "committing the transaction", deadline)
+        except _LostError as error:
+            self.fail(str(error))
+            if not error.is_known:
+                self._replace()
+            return False
+        self._forget_open()
+        return True
+
+    def fail(self, why: str) -> None:
+        """From here on nothing of the open transaction may ever be seen."""
+        self.failure = self.failure or why
+
+    def start_over(self) -> None:
+        """Take back what is open, and go on as if nothing had been sent since the last commit."""
+        if self._is_open:
+            self._abort()
+        self._forget_open()
+        self.failure = ""
+        with suppress(RetryableError):
+            self.open(Deadline.after(self._clock, _ABORT_S))
+
+    def revive(self) -> None:
+        """A client that was replaced ends its predecessor's transaction as soon as it can: the
+        group tells nobody an offset that a transaction is still holding.
+        """
+        if not self._is_ready and not self.failure:
+            with suppress(RetryableError):
+                self.open(Deadline.after(self._clock, 1.0))
+
+    def close(self) -> None:
+        """Nothing is raised: whoever closes may be on the way out because of an error already, and
+        what could not be aborted is ended by the broker or by our successor.
+        """
+        if self._is_open:
+            with suppress(CallsheetError):
+                self._abort()
+        self._forget_open()
+        self._release(self._client)
+
+    # --- inside ---------------------------------------------------------------------------------
+
+    def _begin(self, deadline: Deadline) -> None:
+        if self._is_open:
+            return
+        self.open(deadline)
+        try:
+            self._client.begin_transaction()
+        except KafkaException as error:
+            doing = "beginning a transaction"
+            if verdict(error.args[0]) is Verdict.STOP:
+                raise stopping(error.args[0], doing) from error
+            self._replace()
+            raise RetryableError(f"{doing}: {error.args[0].str()}", hint=_HINT) from error
+        self._is_open = True
+
+    def _begin_or_fail(self) -> None:
+        try:
+            self._begin(Deadline.after(self._clock, self._budget_s))
+        except RetryableError as error:
+            self.fail(error.message)
+
+    def _insist(self, call: Callable[[float], object], doing: str, deadline: Deadline) -> None:
+        """Repeat what may be repeated. Never less than one try: it also hears of failures."""
+        while True:
+            try:
+                call(max(_NAP_S, deadline.remaining_s()))
+            except KafkaException as error:
+                fault = self._refusal or error.args[0]
+                found = verdict(fault)
+                if found is Verdict.STOP:
+                    raise stopping(fault, doing) from error
+                if found is Verdict.ABORT or deadline.expired():
+                    is_known = found is Verdict.ABORT
+                    raise _LostError(f"{doing}: {fault.str()}", is_known=is_known) from error
+                self._clock.sleep(_NAP_S)
+            else:
+                return
+
+    def _delivered(self, error: KafkaError | None, message: ClientMessage) -> None:
+        """Only failures are reported. What the transaction itself says is only their number."""
+        if error is None or error.code() in (KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT):  # noqa: SLF001
+            return
+        self.fail(f"writing to {message.topic()}: {error.str()}")
+        if verdict(error) is Verdict.STOP:
+            self._refusal = self._refusal or error
+
+    def _fail_by(self, error: KafkaError, doing: str) -> None:
+        self.fail(f"{doing}: {error.str()}")
+        if verdict(error) is Verdict.STOP:
+            raise stopping(error, doing)
+
+    def _abort(self) -> None:
+        try:
+            self._client.abort_transaction(_ABORT_S)
+        except KafkaException as error:
+            fault = self._refusal or error.args[0]
+            if verdict(fault) is Verdict.STOP:
+                raise stopping(fault, "aborting the transaction") from error
+            self._replace()
+        if self._refusal is not None:
+            raise stopping(self._refusal, "writing in a transaction")
+
+    def _replace(self) -> None:
+        """A new client of the same id; the broker ends what the old one left."""
+        self._log.warning("transactional producer replaced")
+        old, self._client = self._client, self._new_client()
+        self._is_ready = False
+        self._forget_open()
+        self._release(old)
+
+    def _release(self, client: Producer) -> None:
+        """In a thread: letting go of a client waits for brokers that may not answer."""
+        client.purge(blocking=False)
+        thread = threading.Thread(target=client.close, name="kafka-release", daemon=True)
+        thread.start()
+
+    def _forget_open(self) -> None:
+        self._is_open = False
+        self._sent.clear()
+        self._sent_records = self._sent_bytes = 0
+
+    def _note_sent(self, records: int, size_bytes: int) -> None:
+        self._sent.append((records, size_bytes))
+        self._sent_records += records
+        self._sent_bytes += size_bytes
+
+    def _is_full_for(self, size_bytes: int) -> bool:
+        waiting = self._in_flight_bytes()
+        return bool(waiting) and waiting + size_bytes > self._most_bytes and not self.failure
+
+    def _in_flight_bytes(self) -> int:
+        """Of those calls of ``send`` of which not every record is acknowledged."""
+        waiting = len(self._client)
+        while self._sent and self._sent_records - self._sent[0][0] >= waiting:
+            records, size_bytes = self._sent.popleft()
+            self._sent_records -= records
+            self._sent_bytes -= size_bytes
+        return self._sent_bytes
