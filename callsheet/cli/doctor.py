@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _MARKS = {"ok": ("ok", "green"), "warn": ("warn", "yellow"), "fail": ("FAIL", "bold red")}
 _EXIT_CODE = 75
+_PATIENCE_S = 5.0
 
 
 def doctor(
@@ -82,7 +83,7 @@ def _servers() -> Iterator[Finding]:
             continue
         path = "/subjects" if name == "registry" else "/"
         try:
-            status = httpx.get(address.rstrip("/") + path, timeout=5.0).status_code
+            status = httpx.get(address.rstrip("/") + path, timeout=_PATIENCE_S).status_code
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             message = f"{address} does not answer: {absence(error)}"
             hint = f"`callsheet stack up` starts it; `callsheet stack logs {name}` says why not"
@@ -101,7 +102,7 @@ def _kafka() -> Finding:
     brokers = connection(os.environ)
     try:
         # Any topic will do: that it is missing is an answer.
-        KafkaTopics(brokers.common(), timeout_s=5.0).describe(["callsheet-connect-status"])
+        KafkaTopics(brokers.common(), timeout_s=_PATIENCE_S).describe(["callsheet-connect-status"])
     except CallsheetError as error:
         hint = "`callsheet stack up` starts it; `callsheet stack logs kafka` says why not"
         return Finding("servers", "kafka", "fail", error.message.rstrip("."), hint)
