@@ -18,7 +18,9 @@ from callsheet.errors import ConfigError, Fault, UsageError
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from callsheet.cli.retention import StatedTopic
     from callsheet.config.loading import Pipeline
+    from connectors.files import ConnectorFile
 
 Paths = Annotated[
     list[Path] | None,
@@ -30,6 +32,9 @@ Paths = Annotated[
 class _Findings:
     files: list[str] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
+    warnings: list[Fault] = field(default_factory=list)
+    pipelines: list[Pipeline] = field(default_factory=list)
+    topics: list[StatedTopic] = field(default_factory=list)
 
     def look(self, files: Sequence[Path], check: Callable[[], object]) -> None:
         """Note what ``check`` says about these files."""
@@ -43,7 +48,7 @@ class _Findings:
 def validate(paths: Paths = None, json: console.Json = False) -> None:
     """Check pipelines, connectors, declared schemas and mappings; print all that is wrong.
 
-    Looks at files only, no server is asked. Ends with 78 if there is a fault.
+    Looks at files only, no server is asked. Ends with 78 if there is a fault; a warning is none.
 
     Example: callsheet validate cdc-config
     """
@@ -54,7 +59,12 @@ def validate(paths: Paths = None, json: console.Json = False) -> None:
         _look_into(path, found)
     if not found.files:
         raise UsageError("there is no configuration file here", hint="see cdc-config for examples")
-    data = {"files": found.files, "faults": [_as_data(fault) for fault in found.faults]}
+    _look_at_retention(found)
+    data = {
+        "files": found.files,
+        "faults": [_as_data(fault) for fault in found.faults],
+        "warnings": [_as_data(warning) for warning in found.warnings],
+    }
     console.emit(json, data, lambda out: _render(out, found))
     if found.faults:
         raise typer.Exit(ConfigError.exit_code)
@@ -82,13 +92,28 @@ def _look_into(path: Path, found: _Findings) -> None:
 def _look_at_connectors(files: Sequence[Path], found: _Findings) -> None:
     """Each with the topics that are stated beside it."""
     from connectors.files import load, load_all
-    from connectors.topics import load_topics, topics_path
+    from connectors.topics import topics_path
 
     found.look(files, partial(load_all, files))
     for path in files:
         with suppress(ConfigError):  # told above
             file = load(path)
-            found.look([topics_path(file)], partial(load_topics, file))
+            found.look([topics_path(file)], partial(_note_topics, found, file))
+
+
+def _note_topics(found: _Findings, connector: ConnectorFile) -> None:
+    from callsheet.cli.retention import stated_topics
+
+    found.topics += stated_topics(connector)
+
+
+def _look_at_retention(found: _Findings) -> None:
+    """Over all that was named: a pipeline and its topics may be different arguments."""
+    from callsheet.cli.retention import forgotten_deletes
+
+    forgotten = forgotten_deletes(found.pipelines, found.topics)
+    found.faults += forgotten.faults
+    found.warnings += forgotten.warnings
 
 
 def _is_topics(file: Path) -> bool:
@@ -111,6 +136,7 @@ def _look_at_pipelines(files: Sequence[Path], found: _Findings) -> None:
     for pipeline in loaded:
         found.faults += rule_faults(pipeline)
     found.faults += _clashes(loaded)
+    found.pipelines += loaded
 
 
 def _append(loaded: list[Pipeline], load: Callable[[], Pipeline]) -> None:
@@ -138,6 +164,8 @@ def _as_data(fault: Fault) -> dict[str, object]:
 def _render(out: Console, found: _Findings) -> None:
     from rich.markup import escape
 
+    for warning in found.warnings:
+        out.print(f"[yellow]![/] {escape(str(warning))}")
     for fault in found.faults:
         out.print(f"[red]✗[/] {escape(str(fault))}")
     if not found.faults:

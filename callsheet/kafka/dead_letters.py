@@ -25,6 +25,10 @@ from callsheet.ports import Clock, Deadline, SystemClock
 PREFIX = "callsheet."
 """Of the headers that we add; the record's own headers stand before them."""
 
+LETTER_SEGMENT_HOURS = 24.0
+"""A letter outlives its time by no more than that: their topic is quiet, so by Kafka's default it
+would be a week, and a deleted row must be remembered for as long.
+"""
 _DETAIL_BYTES = 4_096
 _SAMPLE_BYTES = 4_096
 """What a letter keeps of something that it cannot carry whole."""
@@ -42,6 +46,7 @@ def dead_letter_topic(
     config = {
         "cleanup.policy": "delete",
         "retention.ms": str(round(retention_hours * 3_600_000)),
+        "segment.ms": str(round(min(retention_hours, LETTER_SEGMENT_HOURS) * 3_600_000)),
         "max.message.bytes": str(max_message_bytes),
     }
     return Topic(name, 1, replication_factor, config)

@@ -63,6 +63,7 @@ def test_the_topic_keeps_letters_as_long_and_as_large_as_stated() -> None:
     assert topic.config == {
         "cleanup.policy": "delete",
         "retention.ms": "5400000",
+        "segment.ms": "5400000",
         "max.message.bytes": "2000000",
     }
     assert (topic.name, topic.partitions, topic.replication_factor) == ("l", 1, 3)
