@@ -53,13 +53,12 @@ class Server:
     """Of one statement."""
 
 
-@dataclass(frozen=True, slots=True)
 class Unfit(Exception):  # noqa: N818 - the table does not fit; the caller parks it
-    """The replica's table cannot hold the source's, column by column why."""
+    """The replica's table cannot hold the source's, or is not ours: why, and what to do."""
 
-    reason: str
-    detail: str
-    hint: str = ""
+    def __init__(self, reason: str, detail: str, hint: str = "") -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason, self.detail, self.hint = reason, detail, hint
 
 
 @dataclass(frozen=True, slots=True)

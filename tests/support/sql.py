@@ -10,9 +10,10 @@ from uuid import uuid4
 
 import sqlalchemy as sa
 
-from callsheet.ports import SystemClock
+from callsheet.batch import Batch
+from callsheet.ports import Deadline, SystemClock
 from callsheet.schema import Column, Kind, TableSchema
-from callsheet.sink import SinkContext
+from callsheet.sink import Progress, Sink, SinkContext
 from finance.database import Account, Role, open_engine
 from sinks.sql.settings import SqlSettings
 from sinks.sql.sink import SqlSink
@@ -58,6 +59,10 @@ class Replica:
         with self.engine.connect() as connection:
             return [tuple(row) for row in connection.exec_driver_sql(question)]
 
+    def ask_nothing(self, statement: str) -> None:
+        with self.engine.connect() as connection:
+            connection.exec_driver_sql(statement)
+
     def execute(self, *statements: str) -> None:
         with self.engine.begin() as connection:
             connection.exec_driver_sql(f"USE `{self.name}`")
@@ -70,7 +75,18 @@ class Replica:
 
     def rows(self, table: str) -> list[dict[str, Any]]:
         with self.engine.connect() as connection:
-            found = connection.exec_driver_sql(f"SELECT * FROM `{self.name}`.`{table}` ORDER BY 1")
+            kinds = connection.exec_driver_sql(
+                "SELECT column_name, data_type FROM information_schema.columns WHERE "
+                f"table_schema = '{self.name}' AND table_name = '{table}' ORDER BY ordinal_position"
+            )
+            # The driver takes a vector for text.
+            shown = ", ".join(
+                f"UNHEX(HEX(`{name}`)) AS `{name}`" if kind == "vector" else f"`{name}`"
+                for name, kind in kinds
+            )
+            found = connection.exec_driver_sql(
+                f"SELECT {shown} FROM `{self.name}`.`{table}` ORDER BY 1"
+            )
             return [dict(row) for row in found.mappings()]
 
     def versions(self, table: str) -> dict[str, tuple[int, bool]]:
@@ -130,3 +146,17 @@ class SqlDestination:
 
     def thaw(self) -> None:
         self.proxy.thaw()
+
+
+Opened = Callable[..., SqlSink]
+
+
+def put(sink: Sink, *batches: Batch) -> Progress:
+    for batch in batches:
+        sink.write(batch, within(60))
+    sink.flush(within(60))
+    return sink.progress()
+
+
+def within(seconds: float) -> Deadline:
+    return Deadline.after(SystemClock(), seconds)

@@ -32,7 +32,7 @@ _VALUE: Final = frozenset(
 
 _TABLE: Final = frozenset({1054, 1103, 1136, 1142, 1143, 1146, 1147, 1168, 1176, 1364, 1347, 1471})
 _UNKNOWN_US: Final = frozenset({1044, 1045, 1049, 1130, 1227, 1698, 3118, 3159})
-_COLUMN: Final = re.compile(r"column '([^']{1,64})'", re.IGNORECASE)
+_COLUMN: Final = re.compile(r"column '(?:[^'.]*\.)?([^']{1,64})'", re.IGNORECASE)
 _TOO_LARGE: Final = 1153
 _CR_FIRST, _CR_LAST = 2000, 2999
 

@@ -40,7 +40,8 @@ def _literal(  # noqa: C901, PLR0911, PLR0912 - one line per kind is the cleares
             return value.cast(pl.String)
         case Kind.FLOAT:
             # As text: a bare 0.1 would go through DECIMAL, and -0.0 would lose its sign.
-            return _wrapped(value.cast(pl.String))
+            # Through 64 bits: a FLOAT may stand in a DOUBLE here, where 0.1 is another number.
+            return _wrapped(value.cast(pl.Float64).cast(pl.String))
         case Kind.DATE:
             return _wrapped(value.dt.to_string("%Y-%m-%d"))
         case Kind.DATETIME:
