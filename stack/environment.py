@@ -30,6 +30,8 @@ def addresses(ports: Ports) -> dict[str, str]:
         "CALLSHEET_ELASTICSEARCH_URL": f"http://{HOST}:{ports.elasticsearch}",
         "CALLSHEET_HIVE_HOST": HOST,
         "CALLSHEET_HIVE_PORT": str(ports.hive),
+        "CALLSHEET_HDFS_URL": f"hdfs://{HOST}:{ports.namenode}",
+        "CALLSHEET_WEBHDFS_URL": f"http://{HOST}:{ports.webhdfs}",
     }
 
 

@@ -29,6 +29,11 @@ class Ports:
     elasticsearch: int = 19200
     elasticsearch_transport: int = 19300
     hive: int = 20000
+    namenode: int = 18020
+    webhdfs: int = 19870
+    datanode: int = 19866
+    datanode_http: int = 19864
+    datanode_ipc: int = 19867
 
     @classmethod
     def names(cls) -> tuple[str, ...]:
@@ -39,13 +44,14 @@ class Ports:
     def from_base(cls, base: int) -> Ports:
         """Consecutive ports from ``base`` on."""
         if not 1024 <= base <= 65535 - len(cls.names()):
-            raise UsageError(f"A stack's ports cannot start at {base}.", hint="1024 to 65527.")
+            last = 65535 - len(cls.names())
+            raise UsageError(f"A stack's ports cannot start at {base}.", hint=f"1024 to {last}.")
         return cls(**{name: base + index for index, name in enumerate(cls.names())})
 
     @classmethod
     def free(cls) -> Ports:
         """Consecutive ports that nothing listens on now."""
-        step = 10
+        step = 20
         bases = list(range(_AUTO_FIRST, _AUTO_LAST, step))
         random.shuffle(bases)  # stacks started at the same moment must not try the same ports
         for base in bases:

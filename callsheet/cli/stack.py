@@ -37,7 +37,7 @@ Name = Annotated[
 ]
 Also = Annotated[
     list[str] | None,
-    typer.Option("--with", help="A server that does not start by itself: hive."),
+    typer.Option("--with", help="A server that does not start by itself: hive, hdfs."),
 ]
 Servers = Annotated[
     list[str] | None, typer.Argument(help="Only these, and what they need.", show_default="all")

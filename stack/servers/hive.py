@@ -62,10 +62,10 @@ class Hive:
         """Write the settings; make the metastore's tables once, again if that was interrupted."""
         conf, data = site.home / "conf", site.home / "data"
         conf.mkdir(exist_ok=True)
-        document = _xml(settings(site))
+        document = xml(settings(site))
         for name in ("hive-site.xml", "metastore-site.xml"):
             (conf / name).write_text(document, encoding="utf-8")
-        (conf / "hive-log4j2.properties").write_text(_log4j(), encoding="utf-8")
+        (conf / "hive-log4j2.properties").write_text(log4j(), encoding="utf-8")
         made = site.home / "metastore-made"
         if not made.exists():
             shutil.rmtree(data, ignore_errors=True)
@@ -75,15 +75,15 @@ class Hive:
 
     def launch(self, site: Site) -> Launch:
         """HiveServer2."""
-        log4j = site.home / "conf" / "hive-log4j2.properties"
+        logging = site.home / "conf" / "hive-log4j2.properties"
         argv = [
             str(site.java.java),
             f"-Xmx{site.settings.get('CALLSHEET_HIVE_HEAP', '1g')}",
             *(f"--add-opens={each}=ALL-UNNAMED" for each in _OPENED),
             "-Djava.net.preferIPv4Stack=true",
             f"-Dderby.stream.error.file={site.home / 'derby.log'}",
-            f"-Dlog4j.configurationFile={log4j}",
-            f"-Dlog4j2.configurationFile={log4j}",
+            f"-Dlog4j.configurationFile={logging}",
+            f"-Dlog4j2.configurationFile={logging}",
             "-cp",
             _class_path(site, "libs/*", "libs-last/*"),
             "org.apache.hive.service.server.HiveServer2",
@@ -170,7 +170,8 @@ def settings(site: Site) -> dict[str, str]:
     }
 
 
-def _xml(values: Mapping[str, str]) -> str:
+def xml(values: Mapping[str, str]) -> str:
+    """A Hadoop settings file."""
     lines = (
         f"<property><name>{name}</name><value>{escape(value)}</value></property>"
         for name, value in values.items()
@@ -178,7 +179,8 @@ def _xml(values: Mapping[str, str]) -> str:
     return "<configuration>\n" + "\n".join(lines) + "\n</configuration>\n"
 
 
-def _log4j() -> str:
+def log4j() -> str:
+    """Warnings to standard error, and what a query's own log shows."""
     lines = [
         "status = WARN",
         "appender.c.type = Console",

@@ -102,8 +102,12 @@ def test_connect_has_the_same_settings(compose: dict[str, Any], site: Site) -> N
     assert pairs(compose["configs"]["connect"]["content"]) == pairs(connect.properties(site))
 
 
+NATIVE_ONLY = {"CALLSHEET_HDFS_URL", "CALLSHEET_WEBHDFS_URL"}
+"""HDFS runs in no container: whoever has one has a cluster."""
+
+
 def test_the_variables_are_the_same_contract(compose: dict[str, Any], tmp_path: Path) -> None:
-    contract = environment.write(tmp_path / "env", Ports()).keys()
+    contract = environment.write(tmp_path / "env", Ports()).keys() - NATIVE_ONLY
     services = compose["services"]
     assert services["setup"]["environment"].keys() == contract
     without = contract - {"CALLSHEET_MYSQL_ADMIN_USER", "CALLSHEET_MYSQL_ADMIN_PASSWORD"}
@@ -131,7 +135,7 @@ def test_what_a_service_waits_for_exists(compose: dict[str, Any]) -> None:
             assert other in services
             if how["condition"] == "service_healthy":
                 assert "healthcheck" in services[other]
-    assert set(servers()) - {"hive"} <= services.keys()
+    assert set(servers()) - {"hive", "namenode", "hdfs"} <= services.keys()
 
 
 def test_the_image_runs_without_root_and_every_copied_path_is_let_through() -> None:

@@ -38,6 +38,8 @@ def test_the_contract_of_variables(tmp_path: Path) -> None:
         "CALLSHEET_ELASTICSEARCH_URL": "http://127.0.0.1:19200",
         "CALLSHEET_HIVE_HOST": "127.0.0.1",
         "CALLSHEET_HIVE_PORT": "20000",
+        "CALLSHEET_HDFS_URL": "hdfs://127.0.0.1:18020",
+        "CALLSHEET_WEBHDFS_URL": "http://127.0.0.1:19870",
     }
 
 
