@@ -45,6 +45,8 @@ from sinks import plugin
 
 _ADMIN_TIMEOUT_S = 10.0
 """Of a sink's calls from within the loop."""
+_LOOKUPS_S = 20.0
+"""For all that one poll asks the schema registry."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,15 +275,18 @@ def _booleans(source: SourceSettings) -> Mapping[str, list[str]]:
 def _dialect(pipeline: Pipeline) -> Dialect:
     source = pipeline.settings.source
     if source.registry is not None and source.format == "avro":
-        return AvroDialect(_registry(source.registry, pipeline.config_dir))
+        # Decoding is part of what a turn may take to hand over what it read.
+        budget_s = min(_LOOKUPS_S, pipeline.settings.delivery.write_budget_seconds)
+        return AvroDialect(_registry(source.registry, pipeline.config_dir, budget_s))
     return JsonDialect(load_declared(pipeline.config_dir / source.schemas_dir))
 
 
-def _registry(settings: RegistrySettings, folder: Path) -> SchemaRegistry:
+def _registry(settings: RegistrySettings, folder: Path, budget_s: float) -> SchemaRegistry:
     user, password, token = settings.username, settings.password, settings.bearer_token
     return SchemaRegistry(
         settings.url,
         basic=(user, password.get_secret_value()) if user and password else None,
         bearer_token=token.get_secret_value() if token else None,
         verify=registry_tls(settings, folder, "source.registry"),
+        lookup_budget_s=budget_s,
     )

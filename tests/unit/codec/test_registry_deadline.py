@@ -7,9 +7,12 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
+from callsheet.codec.binding import AvroDialect
+from callsheet.codec.debezium import DebeziumDecoder
 from callsheet.codec.schema_registry import SchemaRegistry
-from callsheet.errors import PoisonRecordError, RetryableError
+from callsheet.errors import PoisonRecordError, Reason, RetryableError
 from tests.support.clock import FakeClock
+from tests.support.envelopes import FakeMessage
 
 BUDGET_S = 20.0
 
@@ -59,6 +62,22 @@ def test_many_unknown_ids_end_at_the_deadline_and_the_next_try_goes_on() -> None
     # Only what was being asked for at the deadline is asked for again.
     assert set(registry.asked) == set(range(990, 1060))
     assert len(registry.asked) == 70 + 3
+
+
+def test_a_poll_of_many_unknown_ids_is_decoded_in_bounded_tries() -> None:
+    registry = SlowRegistry(takes_s=1.0)
+    decoder = DebeziumDecoder(AvroDialect(registry.client), native=None)
+    poll = [
+        FakeMessage(b"\x00" + n.to_bytes(4, "big") + b"x", offset_=n) for n in range(1000, 1050)
+    ]
+    for _ in range(2):
+        begun_s = registry.clock.now_s
+        with pytest.raises(RetryableError, match="too slow"):
+            decoder.decode(poll)
+        assert registry.clock.now_s - begun_s == BUDGET_S
+    decoded = decoder.decode(poll)
+    assert {poison.reason for poison in decoded.poison} == {Reason.UNKNOWN_SCHEMA}
+    assert len(decoded.poison) == 50
 
 
 def test_an_unknown_id_is_asked_for_again_once_its_poll_is_done() -> None:
