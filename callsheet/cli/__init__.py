@@ -1,7 +1,6 @@
 """The ``callsheet`` command. Each module here is one command, or one group of them.
 
-Exit codes: 0 done; 1 failed; 2 wrong usage; 69 a server is away; 75 the environment lacks
-something; 78 a file must be edited; 130 interrupted.
+What its exit codes mean is in `epilog`, and so at the end of every ``--help``.
 """
 
 from __future__ import annotations
@@ -18,6 +17,7 @@ import typer
 
 from callsheet import __version__
 from callsheet.cli import console
+from callsheet.cli.epilog import EXIT_CODES, explain
 from callsheet.errors import CallsheetError
 
 _GROUPS = ("stack", "migrate", "connectors", "offsets")
@@ -40,6 +40,7 @@ _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 app = typer.Typer(
     name="callsheet",
     help="Every store follows the log: MySQL changes to Elasticsearch, exact and in step.",
+    epilog=f"Example: callsheet demo. {EXIT_CODES}",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -74,13 +75,17 @@ def fill_environment() -> None:
         os.environ.setdefault(name, value)
 
 
-def _mount() -> None:
+def mount() -> None:
+    """Put the commands into ``app``, once."""
+    if app.registered_commands:
+        return
     # Modules import what is heavy inside their functions, so that --help stays quick.
     for name in _GROUPS:
         app.add_typer(_module(name).app, name=name)
     for name, module in _COMMANDS:
         command: Callable[..., Any] = getattr(_module(module), name)
         app.command(name)(command)
+    explain(app)
 
 
 def _module(name: str) -> Any:
@@ -90,7 +95,7 @@ def _module(name: str) -> Any:
 def main() -> None:
     """Entry point: a user's mistake is a sentence and an exit code, never a traceback."""
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-    _mount()
+    mount()
     try:
         try:
             app()

@@ -111,13 +111,6 @@ def test_a_missing_schema_says_what_to_run(fresh: Database) -> None:
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("command", [["migrate", "up"], ["load"], ["simulate"]])
-def test_every_command_shows_an_example(command: list[str]) -> None:
-    done = call({"COLUMNS": "120"}, *command, "--help")
-    assert done.returncode == 0
-    assert f"Example: callsheet {' '.join(command)}" in done.stdout
-
-
 def _wait_for_changes(
     database: Database,
     before: Mapping[str, checks.TableTotals],

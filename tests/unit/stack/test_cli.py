@@ -149,15 +149,6 @@ def test_a_port_that_is_none_is_refused(arguments: list[str], asked: Asked) -> N
     assert asked == []
 
 
-@pytest.mark.parametrize(
-    "name", ["up", "down", "destroy", "restart", "fetch", "status", "logs", "env"]
-)
-def test_every_command_has_an_example(name: str) -> None:
-    result = run(name, "--help")
-    assert result.exit_code == 0
-    assert "Example:" in result.stdout
-
-
 @pytest.mark.parametrize(("java", "is_enough"), [("", False), ("17.0.9", False), ("25.0.1", True)])
 def test_up_without_a_fitting_java_names_it_before_anything_is_fetched(
     java: str, is_enough: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
