@@ -47,7 +47,8 @@ class Account:
     user: str
     password: SecretStr
     tls_ca: str = ""
-    """Path of the authority that signed the server's certificate; empty: no TLS asked for."""
+    """Path of the authority that signed the server's certificate; empty: TLS where the server
+    offers it, and not verified."""
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str], role: Role) -> Account:

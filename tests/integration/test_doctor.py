@@ -7,22 +7,17 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import psutil
-import pymysql
 import pytest
 
-from stack import Ports, Stack
+from stack import Stack
 from tests.support.capture import Capture
 from tests.support.main_job_files import CHECKOUT
-from tests.support.polling import until
+from tests.support.second_mysql import SecondMysql, a_second_mysql
 
 PRECONDITION = 75
-_CAPTURE = ("--server-id", "--log-bin", "--binlog-", "--gtid-mode", "--enforce-gtid-consistency")
-_PLACES = ("--datadir", "--port", "--pid-file", "--init-file", "--tmpdir", "--user")
 
 
 @pytest.fixture
@@ -83,48 +78,14 @@ def test_a_table_without_primary_key_is_named(capture: Capture) -> None:
 # --- a server that writes no binlog -------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Mysqld:
-    port: int
-
-    def connect(self) -> pymysql.Connection[Any]:
-        return pymysql.connect(host="127.0.0.1", port=self.port, user="root", autocommit=True)
-
-    def is_up(self) -> bool:
-        try:
-            self.connect().close()
-        except pymysql.MySQLError:
-            return False
-        return True
-
-
 @pytest.fixture
-def binlogless(live_stack: Stack, tmp_path: Path) -> Iterator[Mysqld]:
-    """The stack's own mysqld started once more, elsewhere and without what capture rests on."""
-    (status,) = [each for each in live_stack.status() if each.server == "mysql"]
-    assert status.pid is not None
-    running = psutil.Process(status.pid).cmdline()
-    kept = [word for word in running if not word.startswith((*_CAPTURE, *_PLACES))]
-    port = Ports.free().mysql
-    argv = [
-        *kept, f"--datadir={tmp_path / 'data'}", f"--tmpdir={tmp_path}", f"--port={port}",
-        f"--pid-file={tmp_path / 'pid'}", "--user=root", "--disable-log-bin", "--server-id=1",
-        "--innodb-buffer-pool-size=32M", "--performance-schema=OFF",
-    ]  # fmt: skip
-    with (tmp_path / "log").open("wb") as log:
-        subprocess.run([*argv, "--initialize-insecure"], check=True, stderr=log, timeout=120)
-        process = subprocess.Popen(argv, stderr=log, stdout=log)
-    try:
-        mysqld = Mysqld(port)
-        until(mysqld.is_up, "the second MySQL answers")
-        yield mysqld
-    finally:
-        process.terminate()
-        process.wait(60)
+def binlogless(live_stack: Stack, tmp_path: Path) -> Iterator[SecondMysql]:
+    with a_second_mysql(live_stack, tmp_path) as mysql:
+        yield mysql
 
 
 def test_a_mysql_without_binlog_is_refused_with_the_setting(
-    binlogless: Mysqld, capture: Capture
+    binlogless: SecondMysql, capture: Capture
 ) -> None:
     environ = {**capture.environ, "CALLSHEET_MYSQL_PORT": str(binlogless.port)}
     # As on the server that can be captured: accounts, tables and rights are right.
