@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from types import ModuleType
 
-from benchmarks import bulk, decode, latency_get, latency_search, mixed, rendering, soak
+from benchmarks import bulk, decode, latency_get, latency_search, mixed, rendering, soak, sql
 from benchmarks.harness import Benchmark
 from callsheet.errors import UsageError
 
@@ -14,6 +14,7 @@ MODULES: Sequence[ModuleType] = (
     rendering,
     bulk,
     mixed,
+    sql,
     latency_get,
     latency_search,
     soak,

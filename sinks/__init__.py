@@ -18,7 +18,10 @@ from callsheet.sink import SinkPlugin
 
 GROUP: Final = "callsheet.sinks"
 
-BUILT_IN: Final[Mapping[str, str]] = {"elasticsearch": "sinks.elasticsearch:PLUGIN"}
+BUILT_IN: Final[Mapping[str, str]] = {
+    "elasticsearch": "sinks.elasticsearch:PLUGIN",
+    "sql": "sinks.sql:PLUGIN",
+}
 """Name to object reference: a sink is imported only by the pipeline that uses it."""
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Final
@@ -45,7 +44,7 @@ class Catalog:
     def __init__(
         self,
         dialect: Dialect,
-        engine: Callable[[], sa.Engine],
+        engine: sa.Engine,
         *,
         pipeline: str,
         template: str,
@@ -75,7 +74,7 @@ class Catalog:
     def _ensure(self, topic: str, schema: TableSchema) -> Target:
         table = self._name(schema)
         target = Target(table, versions_table(table))
-        with told(self._dialect), self._engine().connect() as connection:
+        with told(self._dialect), self._engine.connect() as connection:
             try:
                 self._look(connection, target, schema)
             except Failed as failure:

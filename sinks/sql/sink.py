@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from functools import cached_property
 from typing import Final
 
-import sqlalchemy as sa
 import structlog
 
 from callsheet.batch import Batch, Offset, Partition
@@ -40,14 +38,18 @@ class SqlSink:
         self._dialect = MySql(settings, context.config_dir)
         self._address = settings.address.render_as_string()
         offsets = Offsets(context.pipeline)
+        self._engine, self._ddl_engine = (
+            self._dialect.engine(answer_timeout_s=seconds)
+            for seconds in (settings.answer_timeout_seconds, settings.ddl_timeout_seconds)
+        )
         catalog = Catalog(
             self._dialect,
-            lambda: self._ddl_engine,
+            self._ddl_engine,
             pipeline=context.pipeline,
             template=settings.table,
             log=self._log,
         )
-        self._store = Store(self._dialect, lambda: self._engine, catalog, offsets, at)
+        self._store = Store(self._dialect, self._engine, catalog, offsets, at)
         self._writer = Writer(
             self._store,
             context.clock,
@@ -57,15 +59,6 @@ class SqlSink:
             most_events=settings.transaction_events,
         )
         self._server: Server | None = None
-
-    # Made when first used: reading the certificates may raise, and building a sink should not.
-    @cached_property
-    def _engine(self) -> sa.Engine:
-        return self._dialect.engine(answer_timeout_s=self._settings.answer_timeout_seconds)
-
-    @cached_property
-    def _ddl_engine(self) -> sa.Engine:
-        return self._dialect.engine(answer_timeout_s=self._settings.ddl_timeout_seconds)
 
     def open(self) -> None:
         try:

@@ -72,7 +72,7 @@ class Store:
     def __init__(
         self,
         dialect: Dialect,
-        engine: Callable[[], sa.Engine],
+        engine: sa.Engine,
         catalog: Catalog,
         offsets: Offsets,
         at: Callable[[Step], None] = lambda _: None,
@@ -84,7 +84,7 @@ class Store:
 
     def open(self) -> Server:
         """Raises Failed, ConfigError."""
-        with told(self._dialect), self._engine().connect() as connection:
+        with told(self._dialect), self._engine.connect() as connection:
             self._server = self._dialect.server(connection)
             control.METADATA.create_all(connection)
             connection.commit()
@@ -92,7 +92,7 @@ class Store:
 
     def claim(self, partitions: Collection[Partition]) -> dict[Partition, Claim]:
         """From now on they are ours, and nobody's who had them before. Raises Failed."""
-        with told(self._dialect), self._engine().begin() as connection:
+        with told(self._dialect), self._engine.begin() as connection:
             return self._offsets.hold(connection, partitions, {})
 
     def write(self, works: Sequence[Work], generations: Mapping[Partition, int]) -> Written:
@@ -103,7 +103,7 @@ class Store:
         targets = [self._catalog.target(work.batch.topic, work.batch.schema) for work in works]
         partitions = {place for work in works for place in work.ends()}
         mine = {place: generations[place] for place in partitions if place in generations}
-        with told(self._dialect), self._engine().connect() as connection:
+        with told(self._dialect), self._engine.connect() as connection:
             transaction = connection.begin()
             held = self._offsets.hold(connection, partitions, mine)
             if (known := self._resolved(works, held)) is not None:
