@@ -64,42 +64,11 @@ class Component(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Jars:
-    """A class path: every jar in one folder, `libs`."""
+class _FromMaven:
+    """What every component out of Maven's files has in common."""
 
     name: str
     locked: Locked
-
-    @property
-    def digest(self) -> str:
-        """Of every jar."""
-        return self.locked.digest
-
-    @property
-    def download_bytes(self) -> int:
-        """All jars."""
-        return self.locked.size_bytes
-
-    def build(self, folder: Path, tools: Tools, progress: Progress) -> Mapping[str, object]:
-        """Copy each jar into `libs`."""
-        libs = folder / "libs"
-        libs.mkdir()
-        for artifact, path in tools.maven.fetch(self.locked.maven, self.name, progress).items():
-            shutil.copyfile(path, libs / artifact.file_name)
-        return {"version": self.locked.version}
-
-    def forget(self, tools: Tools) -> None:
-        """Drop the jars' first copies."""
-        tools.maven.forget(self.locked.maven)
-
-
-@dataclass(frozen=True, slots=True)
-class Hive:
-    """HiveServer2's class path in two folders, since one jar must come last, and its scripts."""
-
-    name: str
-    locked: Locked
-    last: str = "reload4j"
 
     @property
     def digest(self) -> str:
@@ -110,6 +79,30 @@ class Hive:
     def download_bytes(self) -> int:
         """All files."""
         return self.locked.size_bytes
+
+    def forget(self, tools: Tools) -> None:
+        """Drop the files' first copies."""
+        tools.maven.forget(self.locked.maven)
+
+
+@dataclass(frozen=True, slots=True)
+class Jars(_FromMaven):
+    """A class path: every jar in one folder, `libs`."""
+
+    def build(self, folder: Path, tools: Tools, progress: Progress) -> Mapping[str, object]:
+        """Copy each jar into `libs`."""
+        libs = folder / "libs"
+        libs.mkdir()
+        for artifact, path in tools.maven.fetch(self.locked.maven, self.name, progress).items():
+            shutil.copyfile(path, libs / artifact.file_name)
+        return {"version": self.locked.version}
+
+
+@dataclass(frozen=True, slots=True)
+class Hive(_FromMaven):
+    """HiveServer2's class path in two folders, since one jar must come last, and its scripts."""
+
+    last: str = "reload4j"
 
     def build(self, folder: Path, tools: Tools, progress: Progress) -> Mapping[str, object]:
         """Copy the jars, unpack the metastore's scripts."""
@@ -123,37 +116,16 @@ class Hive:
             shutil.copyfile(path, libs / artifact.file_name)
         return {"version": self.locked.version}
 
-    def forget(self, tools: Tools) -> None:
-        """Drop the first copies."""
-        tools.maven.forget(self.locked.maven)
-
 
 @dataclass(frozen=True, slots=True)
-class Tarball:
+class Tarball(_FromMaven):
     """One .tar.gz, unpacked as it is."""
-
-    name: str
-    locked: Locked
-
-    @property
-    def digest(self) -> str:
-        """Of the archive."""
-        return self.locked.digest
-
-    @property
-    def download_bytes(self) -> int:
-        """The archive."""
-        return self.locked.size_bytes
 
     def build(self, folder: Path, tools: Tools, progress: Progress) -> Mapping[str, object]:
         """Unpack the archive."""
         for path in tools.maven.fetch(self.locked.maven, self.name, progress).values():
             unpack_tar(path, folder)
         return {"version": self.locked.version}
-
-    def forget(self, tools: Tools) -> None:
-        """Drop the archive."""
-        tools.maven.forget(self.locked.maven)
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,21 +168,8 @@ def _avro_jar(entry: str) -> str | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Elasticsearch:
+class Elasticsearch(_FromMaven):
     """Elastic's own tree, completed with the modules that its test distribution leaves out."""
-
-    name: str
-    locked: Locked
-
-    @property
-    def digest(self) -> str:
-        """Of both archives."""
-        return self.locked.digest
-
-    @property
-    def download_bytes(self) -> int:
-        """Both archives."""
-        return self.locked.size_bytes
 
     def build(self, folder: Path, tools: Tools, progress: Progress) -> Mapping[str, object]:
         """Unpack the server, then only the module folders out of the large archive."""
@@ -222,10 +181,6 @@ class Elasticsearch:
         if missing or not modules:
             raise FatalError(f"The archive with Elasticsearch's modules lacks {missing}.")
         return {"version": self.locked.version, "modules": list(ELASTICSEARCH_MODULES)}
-
-    def forget(self, tools: Tools) -> None:
-        """Drop both archives, a gigabyte."""
-        tools.maven.forget(self.locked.maven)
 
     def _artifact(self, name: str) -> MavenArtifact:
         return next(each for each in self.locked.maven if each.parts[1] == name)
