@@ -205,7 +205,7 @@ def test_an_update_shows_its_differences_and_puts_them(world: World) -> None:
     changed = world.file(poll_interval_ms="20")
     (entry,) = world.applier.plan([changed]).connectors
     assert [(c.setting, c.before, c.after) for c in entry.changes] == [
-        ("poll.interval.ms", "10", "20")
+        ("poll.interval.ms", "5", "20")
     ]
     (outcome,) = world.applier.apply([changed])
     assert outcome.action is Action.UPDATE
