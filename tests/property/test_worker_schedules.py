@@ -12,9 +12,11 @@ import pytest
 from tests.support.schedules import play
 
 BLOCK = 150
+BLOCKS = [pytest.param(n, marks=pytest.mark.slow if n >= 4 else ()) for n in range(10)]
+"""Slow together: `make test-fast` plays 600 schedules, `make test` all 1,500."""
 
 
-@pytest.mark.parametrize("block", range(10))
+@pytest.mark.parametrize("block", BLOCKS)
 def test_everything_arrives_whatever_happens(block: int) -> None:
     for seed in range(block * BLOCK, (block + 1) * BLOCK):
         try:
