@@ -86,8 +86,9 @@ class Sink(Protocol):
         ...
 
     def assigned(self, partitions: Collection[Partition]) -> Mapping[Partition, Offset]:
-        """Where to start, for those partitions of which the destination knows better than the
-        consumer group.
+        """Where the destination itself ends, for those partitions of which it knows. Read on from
+        there, or from what the group has committed if that is less: before it every dead letter
+        is acknowledged, and what the destination has already is skipped or stale.
         """
         ...
 

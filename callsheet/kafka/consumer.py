@@ -297,9 +297,14 @@ def _partition(found: TopicPartition | ClientMessage) -> Partition:
 
 
 def _placed(committed: TopicPartition, starts: Mapping[Partition, Offset]) -> TopicPartition:
-    """With the offset to start from, always explicit: then only a gap is an error."""
-    known = committed.offset if committed.offset >= 0 else OFFSET_BEGINNING
-    start = starts.get(_partition(committed), known)
+    """With the offset to start from, always explicit: then only a gap is an error.
+
+    The earlier of the sink's and the group's. A sink's own progress may lie beyond a record whose
+    dead letter was never acknowledged: the group's never does. The group's may lie beyond a
+    destination that was set back, to a backup of yesterday.
+    """
+    known = committed.offset if committed.offset >= 0 else OFFSET_BEGINNING  # less than any offset
+    start = min(known, starts.get(_partition(committed), known))
     return TopicPartition(committed.topic, committed.partition, start)
 
 

@@ -112,7 +112,7 @@ class FakeConsumer:
             self.known[partition] = self.positions[partition]
             self.generations[partition] += 1
         for partition, offset in listener.on_assigned(fresh).items():
-            self.positions[partition] = offset
+            self.positions[partition] = min(offset, self.positions[partition])
 
     def _take_away(
         self, kind: str, gone: frozenset[Partition], listener: RebalanceListener
