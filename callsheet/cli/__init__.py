@@ -20,7 +20,7 @@ from callsheet.cli import console
 from callsheet.cli.epilog import EXIT_CODES, explain
 from callsheet.errors import CallsheetError
 
-_GROUPS = ("stack", "migrate", "connectors", "offsets")
+_GROUPS = ("stack", "migrate", "connectors", "offsets", "dlq")
 """Modules that have an ``app`` of several subcommands."""
 
 _COMMANDS = (
