@@ -147,8 +147,10 @@ class Publisher:
     def _run(self) -> None:
         try:
             while (sealed := self._next()) is not None:
-                self._deliver(sealed)
-                sealed.release()
+                try:
+                    self._deliver(sealed)
+                finally:
+                    sealed.release()
         except BaseException as error:  # noqa: BLE001 - the sink raises it in the worker's thread
             with self._changed:
                 self._state.ended_by, self._state.is_busy = error, False

@@ -62,6 +62,8 @@ class Gate:
     crash_in: int | None = None
     fail_in: int | None = None
     """How many changes still happen until one fails with a RetryableError; that one is done."""
+    freeze_in: int | None = None
+    """How many changes still happen until the store answers nothing any more."""
     changes: int = 0
     is_dead: bool = False
     _open: threading.Event = field(default_factory=threading.Event)
@@ -87,6 +89,11 @@ class Gate:
             if self.crash_in <= 0:
                 self.is_dead = True
                 raise Crash
+        if self.freeze_in is not None:
+            self.freeze_in -= 1
+            if self.freeze_in <= 0:
+                self.freeze_in = None
+                self.freeze()
         if self.fail_in is not None:
             self.fail_in -= 1
             if self.fail_in <= 0:
@@ -184,7 +191,9 @@ def _with_date(store: Store, path: str) -> pl.DataFrame:
 def records(store: Store, table: str) -> list[tuple[int, int]]:
     """Partition and offset of each row, sorted; a record that is there twice is here twice."""
     found = rows(store, table)
-    return [] if found.is_empty() else sorted(found.select("kafka_partition", "kafka_offset").rows())
+    return (
+        [] if found.is_empty() else sorted(found.select("kafka_partition", "kafka_offset").rows())
+    )
 
 
 def ranges(store: Store, lane: str) -> list[Entry]:
