@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from callsheet.sink import SinkContext, SinkPlugin
-from sinks.elasticsearch.settings import ElasticsearchSettings
-from sinks.elasticsearch.sink import ElasticsearchSink
+from sinks.elasticsearch.lean import import_client
+
+import_client()
+
+from callsheet.sink import SinkContext, SinkPlugin  # noqa: E402
+from sinks.elasticsearch.settings import ElasticsearchSettings  # noqa: E402
+from sinks.elasticsearch.sink import ElasticsearchSink  # noqa: E402
 
 
 def build(settings: ElasticsearchSettings, context: SinkContext) -> ElasticsearchSink:
