@@ -80,7 +80,12 @@ class SqlSettings(_Section):
         description="A statement ends at so many bytes of values; never beyond half of what the "
         "server takes.",
     )
-    statement_rows: int = Field(default=1_000, ge=1, le=20_000)
+    statement_rows: int = Field(
+        default=1_000,
+        ge=1,
+        le=5_000,
+        description="The same in rows, and in IDs that are looked up at a time.",
+    )
     in_flight_bytes: int = Field(
         default=48 * _MIB, ge=_MIB, description="Accepted and not yet committed: a memory bound."
     )

@@ -11,6 +11,7 @@ from callsheet.batch import Batch, Offset, Partition
 from callsheet.errors import FatalError, RetryableError
 from callsheet.ports import Deadline
 from callsheet.sink import Progress, SinkContext
+from sinks.sql import preview
 from sinks.sql.catalog import Catalog
 from sinks.sql.control import Claim, Offsets
 from sinks.sql.dialect import Server
@@ -111,6 +112,9 @@ class SqlSink:
                 f"the replica at {self._address} is the source of {batch.topic} itself",
                 hint="point sink.url to another server, or to another database",
             )
+
+    def preview(self, batch: Batch) -> list[bytes]:
+        return list(preview.lines(batch, self._settings.table))
 
     def progress(self) -> Progress:
         return self._writer.progress()

@@ -48,7 +48,7 @@ class MySql:
         return statements.deletes(table, schema, keys, self._cut)
 
     def known_versions(self, table: str, ids: pl.Series) -> Iterator[str]:
-        return statements.known_versions(table, ids)
+        return statements.known_versions(table, ids, self._cut)
 
     def note_versions(self, table: str, rows: pl.DataFrame, *, are_new: bool) -> Iterator[str]:
         return statements.note_versions(table, rows, self._cut, are_new=are_new)

@@ -14,8 +14,6 @@ from sinks.sql.mysql.tables import names
 
 _LONGEST_TIME: Final = 3_020_399_999_999
 """838:59:59.999999; the server takes no fraction at the very end, and says so itself."""
-_IDS_PER_SELECT: Final = 2_000
-"""Ranges that the server's optimizer has the memory for (range_optimizer_max_mem_size)."""
 
 
 def refusals(schema: TableSchema, rows: pl.DataFrame) -> pl.Series:
@@ -97,11 +95,10 @@ def cutting(most_rows: int, most_bytes: int) -> Cut:
 # --- versions -----------------------------------------------------------------------------------
 
 
-def known_versions(table: str, ids: pl.Series) -> Iterator[str]:
+def known_versions(table: str, ids: pl.Series, cut: Cut) -> Iterator[str]:
     head = f"SELECT id, version FROM {quoted_name(table)} WHERE id IN ("  # noqa: S608 - quoted
-    texts = ids.to_frame("id").select(binary(pl.col("id")).alias("id"))["id"].to_list()
-    for first in range(0, len(texts), _IDS_PER_SELECT):
-        yield head + ",".join(texts[first : first + _IDS_PER_SELECT]) + ") FOR UPDATE"
+    for _, texts in cut(ids.to_frame("id").select(binary(pl.col("id")).alias("id"))["id"]):
+        yield head + ",".join(texts) + ") FOR UPDATE"
 
 
 def note_versions(table: str, rows: pl.DataFrame, cut: Cut, *, are_new: bool) -> Iterator[str]:
