@@ -20,6 +20,8 @@ GROUP: Final = "callsheet.sinks"
 
 BUILT_IN: Final[Mapping[str, str]] = {
     "elasticsearch": "sinks.elasticsearch:PLUGIN",
+    "hive": "sinks.hive:PLUGIN",
+    "kafka": "sinks.kafka:PLUGIN",
     "sql": "sinks.sql:PLUGIN",
 }
 """Name to object reference: a sink is imported only by the pipeline that uses it."""

@@ -51,9 +51,11 @@ def _sections(model: type[BaseModel], path: str, title: str) -> Iterator[str]:
         yield _first_paragraph(model) + "\n"
     yield _table(model)
     for name, field in model.model_fields.items():
-        section = _section(field.annotation)
-        if section is not None:
-            yield from _sections(section, f"{path}.{name}" if path else name, "")
+        for section in _alternatives(field.annotation):
+            place = f"{path}.{name}" if path else name
+            kind = section.model_fields.get("type")
+            chosen = get_args(kind.annotation) if kind is not None else ()
+            yield from _sections(section, f"{place} ({', '.join(chosen)})" if chosen else place, "")
 
 
 def _table(model: type[BaseModel]) -> str:
@@ -98,7 +100,7 @@ def _name_of(annotation: Any) -> str:  # noqa: PLR0911 - one return per kind of 
     if origin is Annotated:
         return _name_of(arguments[0])
     if origin in (Union, UnionType):
-        return " or ".join(_name_of(a) for a in arguments if a is not NoneType)
+        return " or ".join(dict.fromkeys(_name_of(a) for a in arguments if a is not NoneType))
     if origin is Literal:
         return " or ".join(f"`{value}`" for value in arguments)
     if origin in (tuple, frozenset, list, set):
@@ -125,9 +127,15 @@ def _bounds(field: FieldInfo) -> str:
 
 
 def _section(annotation: Any) -> type[BaseModel] | None:
+    return next(_alternatives(annotation), None)
+
+
+def _alternatives(annotation: Any) -> Iterator[type[BaseModel]]:
+    """The section that a key holds; several where its `type` chooses."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    return next((s for a in get_args(annotation) if (s := _section(a))), None)
+        yield annotation
+    for argument in get_args(annotation):
+        yield from _alternatives(argument)
 
 
 def _owned() -> str:

@@ -83,9 +83,8 @@ class S3StoreSettings(_Section):
         return self
 
 
-StoreSettings = Annotated[
-    LocalStoreSettings | HdfsStoreSettings | S3StoreSettings, Field(discriminator="type")
-]
+AnyStoreSettings = LocalStoreSettings | HdfsStoreSettings | S3StoreSettings
+StoreSettings = Annotated[AnyStoreSettings, Field(discriminator="type")]
 
 
 class RotationSettings(_Section):
@@ -109,7 +108,7 @@ class RotationSettings(_Section):
 class HiveSettings(_Section):
     """Where the audit is, how its tables are named, and how big its files get."""
 
-    store: StoreSettings
+    store: StoreSettings = Field(description="Where the files are; `type` chooses.")
     table: str = Field(
         default="{database}_{table}",
         description="Name of the Hive table per source table; {source}, {database}, {table} are "
@@ -119,7 +118,9 @@ class HiveSettings(_Section):
     compression: Literal["zstd", "snappy", "gzip", "none"] = Field(
         default="zstd", description="Of the Parquet files. Hive 4 reads all of them."
     )
-    row_group_rows: int = Field(default=65_536, ge=1_000, le=1_000_000)
+    row_group_rows: int = Field(
+        default=65_536, ge=1_000, le=1_000_000, description="Most rows that a reader takes at once."
+    )
     buffer_bytes: int = Field(
         default=48 * _MIB,
         ge=_MIB,

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from sinks.hive.settings import HdfsStoreSettings, LocalStoreSettings, S3StoreSettings
+from sinks.hive.settings import (
+    AnyStoreSettings,
+    HdfsStoreSettings,
+    LocalStoreSettings,
+    S3StoreSettings,
+)
 from sinks.hive.stores.port import Store
 
 
-def open_store(settings: LocalStoreSettings | HdfsStoreSettings | S3StoreSettings) -> Store:
+def open_store(settings: AnyStoreSettings) -> Store:
     """Makes a client; nothing is asked of the store yet."""
     match settings:
         case LocalStoreSettings():
