@@ -8,12 +8,12 @@ from typing import Any
 from callsheet.batch import Decoded, Message, Offset
 from callsheet.cli.dlq_redrive import Wish
 from callsheet.kafka.letters import LetterBook, Record, StoredLetter
-from callsheet.kafka.letters_log import LetterLog
+from callsheet.kafka.letters_redrive import Originals
 from callsheet.ports import Decoder
 
 
 def verdicts(
-    decoder: Decoder, log: LetterLog, letters: Sequence[StoredLetter]
+    decoder: Decoder, log: Originals, letters: Sequence[StoredLetter]
 ) -> Iterator[tuple[StoredLetter, str]]:
     """What the decoder and the field rules say of each by now. The destination is not asked."""
     for start in range(0, len(letters), 100):

@@ -18,9 +18,10 @@ from callsheet.batch import Offset
 from callsheet.delivery import Step, Surroundings
 from callsheet.fuse import Fuse, FuseRating
 from callsheet.kafka.letters import Choice, Deed, LetterBook, Mark, Run, StoredLetter
-from callsheet.kafka.letters_log import KafkaMarks, LetterLog
 from callsheet.kafka.letters_redrive import (
     LetterConsumer,
+    Letters,
+    MarkStore,
     RedriveLetters,
     Surety,
     Turn,
@@ -85,8 +86,8 @@ class Outcome:
 class Workshop:
     """What the workers of a redrive are made of. ``sink``: a new one for each run."""
 
-    log: LetterLog
-    marks: KafkaMarks
+    log: Letters
+    marks: MarkStore
     letters: DeadLetters
     decoder: Decoder
     sink: Callable[[], Sink]

@@ -47,11 +47,29 @@ class Originals(Protocol):
     def originals(self, letters: Collection[StoredLetter]) -> dict[Offset, Record]: ...
 
 
+class Letters(Originals, Protocol):
+    """The letters' topic."""
+
+    def book(self) -> LetterBook: ...
+
+
 class Marks(Protocol):
     """Where it is noted what was done."""
 
-    def put(self, mark: Mark) -> None: ...
-    def acknowledged(self) -> Offset | None: ...
+    def put(self, mark: Mark) -> None:
+        """Send it, in the order of the calls."""
+        ...
+
+    def acknowledged(self) -> Offset | None:
+        """Where the next mark is stored; None when nothing new is."""
+        ...
+
+
+class MarkStore(Marks, Protocol):
+    """The same, for those who can wait."""
+
+    def wait(self, deadline: Deadline) -> None: ...
+    def store(self, mark: Mark, deadline: Deadline) -> Offset: ...
 
 
 class Turn(Protocol):
@@ -108,14 +126,10 @@ class LetterConsumer:
     # --- the group ------------------------------------------------------------------------------
 
     def subscribe(self, topics: Sequence[str], listener: RebalanceListener) -> None:  # noqa: ARG002 - the letters say which
+        # Where the sink ends does not matter: it may lie beyond a record that it refused, and whose
+        # new letter a crash has prevented. What it has already it skips, or finds stale.
         self._listener = listener
-        starts = listener.on_assigned(frozenset(self._waiting))
-        known = {at: start for at, start in starts.items() if at in self._waiting and start > 0}
-        for at, start in known.items():
-            while self._waiting[at] and self._waiting[at][0][0] < start:
-                self._waiting[at].popleft()
-        if known:
-            self.commit(known)
+        listener.on_assigned(frozenset(self._waiting))
 
     def assignment(self) -> frozenset[Partition]:
         return frozenset(self._waiting)

@@ -3,29 +3,28 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
-from typing import cast
 
-import polars as pl
 import pytest
 import structlog
 from confluent_kafka import Producer, TopicPartition
 
-from callsheet.batch import Batch, Decoded, Message, Offset
+from callsheet.batch import Offset
 from callsheet.cli.dlq_redrive import Outcome, Redrive, Wish, Workshop
 from callsheet.delivery import Step
 from callsheet.errors import UsageError
 from callsheet.kafka.dead_letters import KafkaDeadLetters, dead_letter_topic
-from callsheet.kafka.letters import Choice, Deed, LetterBook, Mark, Redriven, State
+from callsheet.kafka.letters import Choice, Deed, LetterBook, Mark, State
 from callsheet.kafka.letters_log import KafkaMarks, LetterLog
 from callsheet.kafka.letters_turn import RedriveTurn
 from callsheet.limits import TruncatePolicy
 from callsheet.ports import Deadline, SystemClock
 from callsheet.sink import Sink
-from tests.support.kafka import LIMITS, Cluster, LineDecoder, a_cluster, a_worker, eventually
+from tests.support.kafka import LIMITS, Cluster, a_cluster, a_worker, eventually
+from tests.support.letters import SourceVersions
 from tests.support.memory_sink import MemorySink, MemoryStore
 
 CLOCK = SystemClock()
@@ -36,20 +35,6 @@ ALL = Wish(Choice(), most_attempts=3)
 def cluster(stack_env: dict[str, str], live_stack: object) -> Iterator[Cluster]:
     with a_cluster(stack_env) as found:
         yield found
-
-
-class SourceVersions(LineDecoder):
-    """A row's version is where it stands in its source, whatever place it has in a redrive."""
-
-    def decode(self, messages: Sequence[Message]) -> Decoded:
-        decoded = super().decode(messages)
-        return replace(decoded, batches=[_versioned(batch) for batch in decoded.batches])
-
-
-def _versioned(batch: Batch) -> Batch:
-    versions = [cast("Redriven", m).original.offset() + 1 for m in batch.messages]
-    column = pl.Series("version", versions, dtype=pl.Int64)
-    return replace(batch, frame=batch.frame.with_columns(column))
 
 
 class Desk:
