@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
@@ -14,6 +15,7 @@ from structlog.typing import FilteringBoundLogger
 
 from callsheet.batch import Offset, Partition
 from callsheet.errors import CallsheetError, ConfigError, RetryableError
+from callsheet.kafka.calls import Calls, LostError, State
 from callsheet.kafka.settings import Connection, transaction_config
 from callsheet.kafka.troubles import ClientTroubles
 from callsheet.kafka.verdicts import Verdict, stopping, verdict
@@ -21,15 +23,8 @@ from callsheet.ports import Clock, Deadline, OutgoingRecord
 
 _NAP_S = 0.05
 _ABORT_S = 5.0
+_PURGED = (KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT)  # noqa: SLF001 - librdkafka's names
 _HINT = "is the broker up? `callsheet stack status`"
-
-
-class _LostError(Exception):
-    """A call on the transaction failed; ``is_known``: it is still ours to abort."""
-
-    def __init__(self, why: str, *, is_known: bool) -> None:
-        super().__init__(why)
-        self.is_known = is_known
 
 
 class TransactionalProducer:
@@ -62,20 +57,23 @@ class TransactionalProducer:
                 budget_s=budget_s,
             ),
             "error_cb": troubles.note,
-            "on_delivery": self._delivered,
+            "delivery.report.only.error": True,
             "log_level": 0,
         }
         self.failure = ""
         """Why the transaction is lost; empty while it is not."""
-        self._refusal: KafkaError | None = None
-        self._is_ready = self._is_open = False
+        self._calls = Calls(clock)
+        self._is_ready = self._is_open = self._is_closed = False
+        self._generation = 0
         self._sent: deque[tuple[int, int]] = deque()
         self._sent_records = self._sent_bytes = 0
         self._client = self._new_client()
 
     def _new_client(self) -> Producer:
+        self._generation += 1
+        report = partial(self._delivered, self._generation)
         try:
-            return Producer(self._config)
+            return Producer({**self._config, "on_delivery": report})
         except KafkaException as error:
             raise ConfigError(
                 f"the Kafka client does not take its settings: {error.args[0].str()}",
@@ -87,16 +85,12 @@ class TransactionalProducer:
     def open(self, deadline: Deadline) -> None:
         if self._is_ready:
             return
+        doing = "opening the transactional producer"
         try:
-            self._client.init_transactions(deadline.remaining_s())
-        except KafkaException as error:
-            fault: KafkaError = error.args[0]
-            doing = "opening the transactional producer"
-            if verdict(fault) is Verdict.STOP:
-                raise stopping(fault, doing) from error
-            if verdict(fault) is Verdict.ABORT:
-                self._replace()
-            raise RetryableError(f"{doing}: {fault.str()}", hint=_HINT) from error
+            self._calls.insist(self._client.init_transactions, doing, deadline)
+        except LostError as error:
+            self._replace(error)
+            raise RetryableError(str(error), hint=_HINT) from error
         self._is_ready = True
 
     def make_room(self, size_bytes: int, deadline: Deadline) -> None:
@@ -156,16 +150,16 @@ class TransactionalProducer:
         wanted = [TopicPartition(p.topic, p.number, offset) for p, offset in offsets.items()]
         client = self._client
         try:
-            self._insist(
+            self._calls.insist(
                 lambda s: client.send_offsets_to_transaction(wanted, membership, s),
                 "adding the offsets to the transaction",
                 deadline,
             )
-            self._insist(client.commit_transaction, "committing the transaction", deadline)
-        except _LostError as error:
+            self._calls.insist(client.commit_transaction, "committing the transaction", deadline)
+        except LostError as error:
             self.fail(str(error))
-            if not error.is_known:
-                self._replace()
+            if error.state is not State.LOST:
+                self._replace(error)
             return False
         self._forget_open()
         return True
@@ -180,8 +174,6 @@ class TransactionalProducer:
             self._abort()
         self._forget_open()
         self.failure = ""
-        with suppress(RetryableError):
-            self.open(Deadline.after(self._clock, _ABORT_S))
 
     def revive(self) -> None:
         """A client that was replaced ends its predecessor's transaction as soon as it can: the
@@ -199,7 +191,9 @@ class TransactionalProducer:
             with suppress(CallsheetError):
                 self._abort()
         self._forget_open()
-        self._release(self._client)
+        if not self._is_closed:
+            self._is_closed = True
+            self._release(self._client)
 
     # --- inside ---------------------------------------------------------------------------------
 
@@ -210,11 +204,12 @@ class TransactionalProducer:
         try:
             self._client.begin_transaction()
         except KafkaException as error:
-            doing = "beginning a transaction"
-            if verdict(error.args[0]) is Verdict.STOP:
-                raise stopping(error.args[0], doing) from error
-            self._replace()
-            raise RetryableError(f"{doing}: {error.args[0].str()}", hint=_HINT) from error
+            doing, fault = "beginning a transaction", error.args[0]
+            if verdict(fault) is Verdict.STOP:
+                raise stopping(fault, doing) from error
+            lost = LostError(f"{doing}: {fault.str()}", State.LOST)
+            self._replace(lost)
+            raise RetryableError(str(lost), hint=_HINT) from error
         self._is_open = True
 
     def _begin_or_fail(self) -> None:
@@ -223,30 +218,13 @@ class TransactionalProducer:
         except RetryableError as error:
             self.fail(error.message)
 
-    def _insist(self, call: Callable[[float], object], doing: str, deadline: Deadline) -> None:
-        """Repeat what may be repeated. Never less than one try: it also hears of failures."""
-        while True:
-            try:
-                call(max(_NAP_S, deadline.remaining_s()))
-            except KafkaException as error:
-                fault = self._refusal or error.args[0]
-                found = verdict(fault)
-                if found is Verdict.STOP:
-                    raise stopping(fault, doing) from error
-                if found is Verdict.ABORT or deadline.expired():
-                    is_known = found is Verdict.ABORT
-                    raise _LostError(f"{doing}: {fault.str()}", is_known=is_known) from error
-                self._clock.sleep(_NAP_S)
-            else:
-                return
-
-    def _delivered(self, error: KafkaError | None, message: ClientMessage) -> None:
+    def _delivered(self, generation: int, error: KafkaError | None, message: ClientMessage) -> None:
         """Only failures are reported. What the transaction itself says is only their number."""
-        if error is None or error.code() in (KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT):  # noqa: SLF001
+        if error is None or error.code() in _PURGED or generation != self._generation:
             return
         self.fail(f"writing to {message.topic()}: {error.str()}")
         if verdict(error) is Verdict.STOP:
-            self._refusal = self._refusal or error
+            self._calls.refusal = self._calls.refusal or error
 
     def _fail_by(self, error: KafkaError, doing: str) -> None:
         self.fail(f"{doing}: {error.str()}")
@@ -254,29 +232,28 @@ class TransactionalProducer:
             raise stopping(error, doing)
 
     def _abort(self) -> None:
+        deadline = Deadline.after(self._clock, _ABORT_S)
         try:
-            self._client.abort_transaction(_ABORT_S)
-        except KafkaException as error:
-            fault = self._refusal or error.args[0]
-            if verdict(fault) is Verdict.STOP:
-                raise stopping(fault, "aborting the transaction") from error
-            self._replace()
-        if self._refusal is not None:
-            raise stopping(self._refusal, "writing in a transaction")
+            self._calls.insist(self._client.abort_transaction, "aborting the transaction", deadline)
+        except LostError as error:
+            self._replace(error)
+        if self._calls.refusal is not None:
+            raise stopping(self._calls.refusal, "writing in a transaction")
 
-    def _replace(self) -> None:
+    def _replace(self, why: LostError) -> None:
         """A new client of the same id; the broker ends what the old one left."""
-        self._log.warning("transactional producer replaced")
+        self._log.warning("transactional producer replaced", cause=str(why))
         old, self._client = self._client, self._new_client()
         self._is_ready = False
         self._forget_open()
-        self._release(old)
+        if why.state is not State.STUCK:
+            self._release(old)
+        # A call that is stuck holds its client, which goes when the call returns.
 
     def _release(self, client: Producer) -> None:
         """In a thread: letting go of a client waits for brokers that may not answer."""
         client.purge(blocking=False)
-        thread = threading.Thread(target=client.close, name="kafka-release", daemon=True)
-        thread.start()
+        threading.Thread(target=client.close, name="kafka-release", daemon=True).start()
 
     def _forget_open(self) -> None:
         self._is_open = False

@@ -134,7 +134,6 @@ def transaction_config(
         "linger.ms": "20",
         # As Java's clients place keys: whoever writes to the topic too finds the same partition.
         "partitioner": "murmur2_random",
-        "delivery.report.only.error": "true",
         # Bounded before anything is sent: half a batch must not be refused for want of memory.
         "queue.buffering.max.messages": "0",
         "queue.buffering.max.kbytes": str(2**31 - 1),

@@ -8,11 +8,6 @@ from itertools import islice
 from callsheet.batch import Batch, Partition
 
 
-def superseded(batch: Batch) -> int:
-    """How many rows another of the same batch makes needless."""
-    return len(batch) - batch.frame["id"].n_unique()
-
-
 def latest_rows(batch: Batch) -> list[int]:
     """Per ID the row of the highest version, of equal ones the last; in log order."""
     rows = batch.frame.select("id", "version").with_row_index("row")
@@ -32,11 +27,11 @@ class Versions:
         self._most_ids = most_ids
         self._known: dict[Partition, dict[str, int]] = {}
 
-    def news(self, batch: Batch, rows: Collection[int]) -> list[int]:
-        """Those of the rows that are newer than what is known of their ID, which they then are."""
-        picked = batch.frame.select("partition", "id", "version")[list(rows)]
+    def news(self, batch: Batch) -> list[int]:
+        """Rows that are newer than what is known of their ID; they are what is known then."""
+        rows = batch.frame.select("partition", "id", "version").iter_rows()
         kept: list[int] = []
-        for row, (number, identifier, version) in zip(rows, picked.iter_rows(), strict=True):
+        for row, (number, identifier, version) in enumerate(rows):
             known = self._known.setdefault(Partition(batch.topic, number), {})
             before = known.pop(identifier, -1)  # and in again, so that the oldest stand first
             known[identifier] = max(before, version)

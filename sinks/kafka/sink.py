@@ -18,7 +18,7 @@ from callsheet.codec.registry_tls import registry_tls
 from callsheet.errors import Reason
 from callsheet.ports import Deadline
 from callsheet.sink import Counts, Progress, Rejection, SinkContext, Transaction
-from sinks.kafka.catalog import Catalog
+from sinks.kafka.catalog import Catalog, Target
 from sinks.kafka.latest import Versions, latest_rows
 from sinks.kafka.records import rejection, render
 from sinks.kafka.settings import KafkaSinkSettings, Mode
@@ -61,27 +61,27 @@ class KafkaSink:
     def write(self, batch: Batch, deadline: Deadline) -> None:
         if self._catalog is None:
             raise RuntimeError("open() comes first")
-        fresh = self._without_covered(batch)
-        if len(fresh):
-            target = self._catalog.target(batch.topic, batch.schema)
-            self._transaction().producer.make_room(fresh.size_bytes, deadline)
-            if self._settings.mode is Mode.LATEST:
-                fresh = self._latest(fresh)
-            rendered = render(
-                fresh,
-                target,
-                most_bytes=self._settings.max_message_bytes,
-                has_tombstones=self._settings.mode is Mode.LATEST,
-            )
-            too_large = self._transaction().producer.send(target.topic, rendered.records)
-            self._rejections += rendered.rejections
-            self._rejections += [
-                rejection(fresh, rendered.rows[n], Reason.OVERSIZE, "beyond message.max.bytes")
-                for n in too_large
-            ]
-            self._counts += Counts(written=len(rendered.records) - len(too_large))
+        target = self._catalog.target(batch.topic, batch.schema)
+        self._transaction().producer.make_room(batch.size_bytes, deadline)
+        # From here on nothing may fail that a second call of this batch would mend.
+        self._send(self._chosen(batch), target)
         for partition, end in batch.next_offsets().items():
             self._durable[partition] = max(end, self._durable.get(partition, 0))
+
+    def _send(self, batch: Batch, target: Target) -> None:
+        rendered = render(
+            batch,
+            target,
+            most_bytes=self._settings.max_message_bytes,
+            has_tombstones=self._settings.mode is Mode.LATEST,
+        )
+        too_large = self._transaction().producer.send(target.topic, rendered.records)
+        self._rejections += rendered.rejections
+        self._rejections += [
+            rejection(batch, rendered.rows[n], Reason.OVERSIZE, "larger than any topic takes")
+            for n in too_large
+        ]
+        self._counts += Counts(written=len(rendered.records) - len(too_large))
 
     def preview(self, batch: Batch) -> list[bytes]:
         """One line per event, as a reader that decodes it would see it."""
@@ -113,6 +113,18 @@ class KafkaSink:
 
     # --- which rows -----------------------------------------------------------------------------
 
+    def _chosen(self, batch: Batch) -> Batch:
+        """What of it travels: all, or in the compacted mode the latest state of each ID."""
+        if self._settings.mode is Mode.LOG:
+            fresh = self._without_covered(batch)
+            self._counts += Counts(stale=len(batch) - len(fresh))
+            return fresh
+        latest = self._picked(batch, latest_rows(batch))
+        fresh = self._without_covered(latest)
+        fresh = self._picked(fresh, self._versions.news(fresh))
+        self._counts += Counts(superseded=len(batch) - len(latest), stale=len(latest) - len(fresh))
+        return fresh
+
     def _without_covered(self, batch: Batch) -> Batch:
         """Without rows that are in the transaction, or were in one, since we own the partition."""
         places = batch.frame.select("partition", "offset")
@@ -125,14 +137,7 @@ class KafkaSink:
             for row, (number, offset) in enumerate(places.iter_rows())
             if offset >= covered.get(number, 0)
         ]
-        self._counts += Counts(stale=len(batch) - len(kept))
         return self._picked(batch, kept)
-
-    def _latest(self, batch: Batch) -> Batch:
-        latest = latest_rows(batch)
-        news = self._versions.news(batch, latest)
-        self._counts += Counts(superseded=len(batch) - len(latest), stale=len(latest) - len(news))
-        return self._picked(batch, news)
 
     def _picked(self, batch: Batch, rows: Sequence[int]) -> Batch:
         if len(rows) == len(batch):
