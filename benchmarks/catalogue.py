@@ -5,13 +5,24 @@ from __future__ import annotations
 from collections.abc import Sequence
 from types import ModuleType
 
-from benchmarks import bulk, decode, latency_get, latency_search, mixed, rendering, soak, sql
+from benchmarks import (
+    bulk,
+    decode,
+    hive,
+    latency_get,
+    latency_search,
+    mixed,
+    rendering,
+    soak,
+    sql,
+)
 from benchmarks.harness import Benchmark
 from callsheet.errors import UsageError
 
 MODULES: Sequence[ModuleType] = (
     decode,
     rendering,
+    hive,
     bulk,
     mixed,
     sql,

@@ -58,7 +58,7 @@ def run(run: Run) -> Outcome:
     """Measures each path at each size; the headline is Avro in columns at the largest size."""
     measures: list[Measure] = []
     details: dict[str, list[float]] = {}
-    for wire, (messages, dialect) in {"avro": _avro(), "json": _json()}.items():
+    for wire, (messages, dialect) in {"avro": avro_messages(), "json": _json()}.items():
         for path in ("columns", "rows"):
             for size in SIZES:
                 if path == "rows" and size > ROW_PATH_LIMIT:
@@ -97,9 +97,9 @@ def _costs(
 # --- data ---------------------------------------------------------------------------------------
 
 
-def _rows(*, is_json: bool) -> list[dict[str, Any]]:
+def _rows(count: int, *, is_json: bool) -> list[dict[str, Any]]:
     films = [dict(zip(COLUMNS, row, strict=True)) for row in base_rows()]
-    films = (films * (SIZES[-1] // len(films) + 1))[: SIZES[-1]]
+    films = (films * (count // len(films) + 1))[:count]
     return [
         {name: _wire(name, value, is_json=is_json) for name, value in film.items()}
         | {"film_id": number}
@@ -123,10 +123,11 @@ def _envelope(row: dict[str, Any], number: int) -> dict[str, Any]:
     return an_envelope("r", after=row, **SNAPSHOT, pos=4_489 + number)
 
 
-def _avro() -> tuple[list[FakeMessage], Callable[[], Dialect]]:
+def avro_messages(count: int = SIZES[-1]) -> tuple[list[FakeMessage], Callable[[], Dialect]]:
+    """Film envelopes with distinct ids and positions, and the dialect that reads them."""
     registry = FakeRegistry()
     table = AvroTable(registry, COLUMNS, ["film_id"])
-    rows = _rows(is_json=False)
+    rows = _rows(count, is_json=False)
     messages = [table.message(_envelope(row, n), offset=n) for n, row in enumerate(rows)]
     return messages, lambda: AvroDialect(registry)
 
@@ -136,7 +137,7 @@ def _json() -> tuple[list[FakeMessage], Callable[[], Dialect]]:
     money = nullable(sourced("string", "DECIMAL", length="15", scale="2"))
     columns = COLUMNS | dict.fromkeys(MONEY, money)
     text = json.dumps(envelope_schema(columns) | {"callsheet.key": ["film_id"]})
-    rows = _rows(is_json=True)
+    rows = _rows(SIZES[-1], is_json=True)
     messages = [table.message(_envelope(row, n), offset=n) for n, row in enumerate(rows)]
     return messages, lambda: JsonDialect({table.topic: declared_schema(text)})
 
