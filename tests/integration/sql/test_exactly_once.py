@@ -117,6 +117,28 @@ def test_every_row_has_its_position_and_every_partition_its_watermark(
     assert marks == [(0, 12), (1, 9)]
 
 
+# --- two workers ----------------------------------------------------------------------------------
+
+
+def test_two_workers_share_a_table(replica: Replica, opened: Opened) -> None:
+    """Each with a partition of it, at the same time, in a table so small that scans would tempt."""
+    log = a_log(1_200, ids=40)
+    members = [opened(), opened()]
+    for member, place in zip(members, partitions(SCHEMA), strict=True):
+        member.assigned([place])
+    ledgers = [Ledger(member) for member in members]
+    for number, member in enumerate(members):
+        own = [row for row in log if row.partition == number]
+        for batch in batches(own, {}, 15, SCHEMA):
+            member.write(batch, within(20))
+    for member, ledger in zip(members, ledgers, strict=True):
+        member.flush(within(60))
+        ledger.look()
+    assert names(replica) == state_after(log, dict.fromkeys(range(2), len(log)))
+    assert sum(ledger.total() for ledger in ledgers) == len(log)
+    assert [ledger.counts.stale for ledger in ledgers] == [0, 0]
+
+
 # --- zombies --------------------------------------------------------------------------------------
 
 
