@@ -114,15 +114,20 @@ class Delivery:
         self.ledger.forget(partitions)
         self._drop_forgotten()
 
-    def take(self, now_s: float) -> Request | None:
-        """The next request, if one may go now.
+    @property
+    def is_ripe(self) -> bool:
+        """Is what waits worth a request now?
 
-        A small one waits while another is under way: a request costs more than its bytes, and what
-        arrives meanwhile goes along (as small TCP segments do, RFC 896).
+        Little of it waits while a request is under way: a request costs more than its bytes, and
+        what arrives meanwhile goes along (as small TCP segments do, RFC 896).
         """
         if self.in_flight >= self.pressure.in_flight:
-            return None
-        if self.in_flight and self.lanes.waiting_bytes < MERGE_BELOW_BYTES:
+            return False
+        return not self.in_flight or self.lanes.waiting_bytes >= MERGE_BELOW_BYTES
+
+    def take(self, now_s: float) -> Request | None:
+        """The next request, if one may go now."""
+        if not self.is_ripe:
             return None
         request = self.lanes.take(now_s, self.pressure.request_bytes)
         if request is not None:

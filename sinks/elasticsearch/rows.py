@@ -25,6 +25,7 @@ class RowPlan:
         self._special = [(name, render) for name, render in renderers if render is not None]
         self._jsons = [c.name for c in schema.columns if c.kind is Kind.JSON]
         self._head = b'{"index":{"_index":' + orjson.dumps(alias) + b',"_id":'
+        self._meta = orjson.dumps(META)
 
     def lines(
         self, frame: pl.DataFrame, ids: list[str], versions: list[int], deleted_at: str
@@ -40,34 +41,34 @@ class RowPlan:
             except PoisonRecordError as error:
                 found.append(error)
                 continue
-            head = self._head, orjson.dumps(values.document_id(identifier)), version
+            name = orjson.dumps(values.document_id(identifier))
             found.append(
                 b'%b%b,"version_type":"external","version":%d}}\n%b\n'
-                % (*head, values.encoded(document))
+                % (self._head, name, version, document)
             )
         return found
 
     def _document(
         self, op: str, identifier: str, ts_us: int, after: dict[str, Any] | None, deleted_at: str
-    ) -> dict[str, Any]:
-        meta: dict[str, Any] = {"ts": values.instant_text(ts_us)}
-        if len(identifier) * 4 > values.LONGEST_ID and (
-            values.document_id(identifier) != identifier
-        ):
-            meta["id"] = identifier
+    ) -> bytes:
+        """``after`` is used up: its values become what orjson can write."""
+        meta = b'"ts":"%b"' % values.instant_text(ts_us).encode()
+        if values.document_id(identifier) != identifier:
+            meta += b',"id":%b' % orjson.dumps(identifier)
         if op == Op.DELETE.value:
-            return {META: meta | {"deleted": True, "deleted_at": deleted_at}}
+            mark = b'%b,"deleted":true,"deleted_at":"%b"' % (meta, deleted_at.encode())
+            return b"{%b:{%b}}" % (self._meta, mark)
         if after is None:
             raise PoisonRecordError(Reason.SCHEMA_MISMATCH, "a change without the row after it")
-        wrapped = [n for n in self._jsons if after[n] is not None and _is_wrapped(after[n])]
-        if wrapped:
-            meta["wrapped"] = wrapped
-        document = {META: meta, **after}
+        if self._jsons:
+            wrapped = [n for n in self._jsons if after[n] is not None and _is_wrapped(after[n])]
+            meta += b',"wrapped":%b' % orjson.dumps(wrapped) if wrapped else b""
         for name, render in self._special:
             value = after[name]
             if value is not None:
-                document[name] = render(value)
-        return document
+                after[name] = render(value)
+        # A key column is always among them, so there is something to follow the comma.
+        return b"{%b:{%b},%b" % (self._meta, meta, values.encoded(after)[1:])
 
 
 def _is_wrapped(text: str) -> bool:

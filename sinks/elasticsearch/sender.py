@@ -95,7 +95,8 @@ class Sender:
     def accept(self, batch: Batch, alias: str, rendered: Rendered) -> None:
         with self._work:
             self._delivery.accept(batch, alias, rendered)
-            self._work.notify()
+            if self._delivery.is_ripe:  # else whoever is answered next takes it along
+                self._work.notify()
 
     def progress(self) -> Progress:
         with self._answers:
@@ -149,7 +150,8 @@ class Sender:
                 now = self._clock.monotonic()
                 request = self._delivery.take(now)
                 if request is not None:
-                    self._work.notify()  # there may be more than one thread's worth
+                    if self._delivery.is_ripe:  # there may be more than one thread's worth
+                        self._work.notify()
                     return request
                 due = self._delivery.lanes.next_due_s()
                 self._work.wait(None if due is None or due <= now else due - now)

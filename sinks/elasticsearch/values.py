@@ -81,7 +81,7 @@ def instant_text(ts_us: int) -> str:
     return f"{_second_text(seconds)}.{micros:06d}Z"
 
 
-@lru_cache(maxsize=64)  # the rows of a batch are mostly of a few seconds
+@lru_cache(maxsize=64)  # a batch is mostly of a few seconds
 def _second_text(seconds: int) -> str:
     try:
         return (_EPOCH + timedelta(seconds=seconds)).isoformat()
