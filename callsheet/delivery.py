@@ -151,7 +151,7 @@ class Delivery:
         counts = progress.counts
         delivered = counts.written + counts.superseded + counts.stale
         self.ledger.answered(delivered)
-        done = self.ledger.settle(progress.durable)
+        done = self.ledger.settle(progress.durable, progress.final)
         for park in progress.parked:
             self._metrics.given_back.inc(self.ledger.drop(park.topic))
             self._park_rest(park)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import cast
 
 from callsheet.batch import Batch, Message, Offset, Partition
 from callsheet.errors import FatalError
+from callsheet.handful import Handful
 from callsheet.undelivered import Place, place
 
 
@@ -48,35 +49,20 @@ class Strand:
         return self.safe if self.floor is None or self.safe > self.floor else None
 
 
-@dataclass(slots=True)
-class Handful:
-    """The messages of one accepted batch, kept until they are durable: one may be rejected."""
-
-    topic: str
-    messages: Sequence[Message]
-    ends: Mapping[Partition, Offset]
-    size_bytes: int
-    oldest_us: int
-    newest_us: int
-    index: dict[tuple[int, Offset], Message] = field(default_factory=dict)
-
-    def find(self, partition: Partition, offset: Offset) -> Message | None:
-        if self.topic != partition.topic or offset >= self.ends.get(partition, 0):
-            return None
-        if not self.index:  # built at the first rejection only: most batches have none
-            self.index = {(m.partition(), m.offset()): m for m in self.messages}
-        return self.index.get((partition.number, offset))
-
-
 class Ledger:
     """The book of what we own. Nothing in it outlives the loss of its partition."""
 
     def __init__(self) -> None:
         self._strands: dict[Place, Strand] = {}
         self._handfuls: list[Handful] = []
+        self._let_go: list[Handful] = []
+        """Apart: there may be many, and they are looked at only when something is durable."""
         self.events = 0
         """Rows that the sink accepted and that are not durable yet."""
+        self.kept_events = 0
+        """Of them those whose raw records are kept."""
         self.size_bytes = 0
+        """Of the raw records that are kept."""
         self._answered = 0
         """Of them those that are counted as written or the like: a batch leaves the hand whole."""
 
@@ -97,10 +83,12 @@ class Ledger:
         gone = {(p.topic, p.number) for p in partitions}
         for where in gone:
             self._strands.pop(where, None)
-        for handful in list(self._handfuls):
-            rest = [m for m in handful.messages if place(m) not in gone]
-            if len(rest) < len(handful.messages):
-                self._shrink(handful, rest)
+        for handful in self._all():
+            lost = handful.lose(gone)
+            self.events -= lost
+            self.kept_events -= 0 if handful.rows is not None else lost
+            if lost and not len(handful):
+                self._release(handful)
         return before - self._left()
 
     def drop(self, topic: str) -> int:
@@ -110,9 +98,9 @@ class Ledger:
         They were never durable, so nothing past them can be committed: ``handed`` stays.
         """
         before = self.unanswered
-        for handful in [handful for handful in self._handfuls if handful.topic == topic]:
-            self._release(handful)
-            self.events -= len(handful.messages)
+        for handful in self._all():
+            if handful.topic == topic:
+                self._release(handful)
         return before - self._left()
 
     def _left(self) -> int:
@@ -120,18 +108,18 @@ class Ledger:
         self._answered = min(self._answered, self.events)
         return self.unanswered
 
-    def _shrink(self, handful: Handful, rest: Sequence[Message]) -> None:
-        self.events -= len(handful.messages) - len(rest)
-        if not rest:
-            self._release(handful)
-            return
-        kept = {Partition(*place(m)) for m in rest}
-        handful.messages, handful.index = rest, {}
-        handful.ends = {p: end for p, end in handful.ends.items() if p in kept}
+    def _all(self) -> list[Handful]:
+        return [*self._let_go, *self._handfuls]
 
     def _release(self, handful: Handful) -> None:
+        """With the rows that it still has."""
+        self.events -= len(handful)
         self.size_bytes -= handful.size_bytes
-        self._handfuls.remove(handful)
+        if handful.rows is None:
+            self.kept_events -= len(handful)
+            self._handfuls.remove(handful)
+        else:
+            self._let_go.remove(handful)
 
     @property
     def owned(self) -> frozenset[Partition]:
@@ -196,6 +184,7 @@ class Ledger:
         size = batch.size_bytes
         self._handfuls.append(Handful(batch.topic, batch.messages, ends, size, oldest, newest))
         self.events += len(batch)
+        self.kept_events += len(batch)
         self.size_bytes += size
         for partition, end in ends.items():
             strand = self._strands[partition.topic, partition.number]
@@ -205,8 +194,12 @@ class Ledger:
         """So many rows were counted: written, superseded, stale, or dead letters."""
         self._answered += rows
 
-    def settle(self, durable: Mapping[Partition, Offset]) -> list[Handful]:
+    def settle(
+        self, durable: Mapping[Partition, Offset], final: Mapping[Partition, Offset] | None = None
+    ) -> list[Handful]:
         """Note what the sink says; returns the batches that are done with."""
+        if final:
+            self._relax(final)
         moved = False
         for partition, offset in durable.items():
             strand = self._strands.get((partition.topic, partition.number))
@@ -214,16 +207,26 @@ class Ledger:
                 strand.durable, moved = offset, True
         if not moved:
             return []
-        done = [h for h in self._handfuls if self._is_durable(h)]
+        done = [h for h in self._all() if self._is_durable(h)]
         for handful in done:
-            self.events -= len(handful.messages)
-            self._answered = max(0, self._answered - len(handful.messages))
+            self._answered = max(0, self._answered - len(handful))
             self._release(handful)
             for partition in handful.ends:
                 strand = self._strands[partition.topic, partition.number]
                 strand.ts_us = max(strand.ts_us, handful.newest_us)
         self._left()
         return done
+
+    def _relax(self, final: Mapping[Partition, Offset]) -> None:
+        """Let go of the raw records that no rejection can name any more."""
+        for handful in list(self._handfuls):
+            if all(final.get(p, 0) >= end for p, end in handful.ends.items()):
+                self.kept_events -= len(handful)
+                self.size_bytes -= handful.size_bytes
+                handful.size_bytes = 0
+                handful.let_go()
+                self._handfuls.remove(handful)
+                self._let_go.append(handful)
 
     def _is_durable(self, handful: Handful) -> bool:
         return all(

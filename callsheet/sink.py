@@ -60,6 +60,11 @@ class Progress:
     counts: Counts = field(default_factory=Counts)
     trouble: RetryableError | None = None
     parked: Sequence[Park] = ()
+    final: Mapping[Partition, Offset] = field(default_factory=dict)
+    """Cumulative, as ``durable``, for a sink that collects for long: per partition the next offset,
+    of what lies before it none will be rejected any more. The worker lets go of those raw records,
+    and reads on; what is not durable it does not commit all the same.
+    """
 
 
 class Sink(Protocol):

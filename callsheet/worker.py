@@ -104,10 +104,10 @@ class Worker:
         limits = self._limits
         if not self._is_blocked():
             self._pause(wanted=False)
-            if self._is_trickle and self._ledger.events and limits.linger_s:
+            if self._is_trickle and self._ledger.kept_events and limits.linger_s:
                 self._clock.sleep(limits.linger_s)
                 self._delivery.settle()
-            timeout_s = limits.busy_poll_s if self._ledger.events else limits.idle_poll_s
+            timeout_s = limits.busy_poll_s if self._ledger.kept_events else limits.idle_poll_s
             messages = self._consumer.poll(limits.poll_events, timeout_s)
             self._is_trickle = len(messages) < limits.poll_events
             return messages
@@ -121,7 +121,7 @@ class Worker:
 
     def _is_blocked(self) -> bool:
         """Is something held, or would another poll put more in hand than is allowed?"""
-        events = self._ledger.events + self._limits.poll_events
+        events = self._ledger.kept_events + self._limits.poll_events
         size_bytes = self._ledger.size_bytes
         if events <= self._limits.in_hand_events and size_bytes < self._limits.in_hand_bytes:
             self._full_since_s = None

@@ -75,6 +75,10 @@ class Intake:
             if strand is not None and strand.open is not None:
                 strand.open.discard()
 
+    def accepted(self) -> dict[Partition, Offset]:
+        """Up to where everything is in a file's hands, or was refused."""
+        return {p: strand.next for p, strand in self._strands.items() if strand.was_written}
+
     def was_written(self, partition: Partition) -> bool:
         return self._strands[partition].was_written
 

@@ -95,7 +95,13 @@ class HiveSink:
             and (offset := self._publisher.durable(owner)) is not None
         }
         counts = Counts(written=published.rows, stale=self._stale)
-        taken = Progress(durable, tuple(self._rejections), counts, published.trouble)
+        taken = Progress(
+            durable,
+            tuple(self._rejections),
+            counts,
+            published.trouble,
+            final=self._intake.accepted(),
+        )
         self._rejections, self._stale = [], 0
         return taken
 

@@ -74,6 +74,17 @@ class AuditLaws(SinkLaws):
         assert ledger.durable[lost] == 8
         assert destination.names()["99"] == "new"
 
+    def test_what_is_collected_can_no_longer_be_rejected(
+        self, destination: Destination, sink: Sink, ledger: Ledger
+    ) -> None:
+        """So the worker needs not keep its raw records until a range is full."""
+        batch = a_batch([upsert(1, name="a"), destination.poison(2)], destination.schema)
+        sink.write(batch, within(5))
+        progress = ledger.look()
+        assert progress.final == batch.next_offsets()
+        assert [rejection.offset for rejection in progress.rejections] == [1]
+        assert progress.durable == {}
+
 
 @pytest.fixture(params=["local", "objects"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
