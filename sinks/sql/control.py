@@ -116,12 +116,15 @@ class Offsets:
     def _read(
         self, connection: sa.Connection, partitions: Sequence[Partition]
     ) -> dict[Partition, Claim]:
-        """Locked in the order of the key, the same for everybody: nobody waits in a circle."""
-        place = sa.tuple_(OFFSETS.c.topic, OFFSETS.c.kafka_partition)
+        """Locked in the order of the key, the same for everybody: nobody waits in a circle. By the
+        whole key, because a scan would wait for the rows of other workers.
+        """
+        place = sa.tuple_(OFFSETS.c.pipeline, OFFSETS.c.topic, OFFSETS.c.kafka_partition)
+        wanted = [(self._pipeline, each.topic, each.number) for each in partitions]
         query = (
             sa.select(OFFSETS)
-            .where(OFFSETS.c.pipeline == self._pipeline)
-            .where(place.in_([(each.topic, each.number) for each in partitions]))
+            .with_hint(OFFSETS, "FORCE INDEX (PRIMARY)", "mysql")
+            .where(place.in_(wanted))
             .order_by(OFFSETS.c.topic, OFFSETS.c.kafka_partition)
             .with_for_update()
         )

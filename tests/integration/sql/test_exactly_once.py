@@ -12,12 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from callsheet.batch import Partition
+from callsheet.batch import Batch, Partition
 from callsheet.errors import FencedError, RetryableError
+from callsheet.event import Op
 from callsheet.sink import Counts
 from sinks.sql.store import Step
 from tests.contract.sink_laws import Ledger
-from tests.support.batches import a_batch, a_schema, delete, upsert
+from tests.support.batches import Row, a_batch, a_schema, delete, upsert
 from tests.support.elastic import wait_until
 from tests.support.sql import Opened, Replica, a_replica_behind_a_proxy, put, within
 from tests.support.sql_log import a_log, batches, partitions, state_after
@@ -137,6 +138,41 @@ def test_two_workers_share_a_table(replica: Replica, opened: Opened) -> None:
     assert names(replica) == state_after(log, dict.fromkeys(range(2), len(log)))
     assert sum(ledger.total() for ledger in ledgers) == len(log)
     assert [ledger.counts.stale for ledger in ledgers] == [0, 0]
+
+
+def test_a_transaction_that_takes_its_time_holds_up_no_other_partition(
+    replica: Replica, opened: Opened
+) -> None:
+    in_transaction, may_go_on = threading.Event(), threading.Event()
+
+    def at(step: Step) -> None:
+        if step is Step.OFFSETS and slow_one.is_set():
+            in_transaction.set()
+            may_go_on.wait(30)
+
+    slow_one = threading.Event()
+    rows = [replace(upsert(n, name="a"), partition=n % 2) for n in range(60)]
+    put(opened(), a_batch(rows, SCHEMA))
+    slow, quick = replica.sink("test", at), opened()
+    slow.open()
+    try:
+        mine, other = partitions(SCHEMA)
+        slow.assigned([mine])
+        slow_one.set()
+        slow.write(_changed(rows[::2]), within(5))
+        assert in_transaction.wait(20)
+        quick.assigned([other])
+        assert put(quick, _changed(rows[1::2])).counts == Counts(written=30)
+    finally:
+        may_go_on.set()
+        slow.close()
+
+
+def _changed(rows: list[Row]) -> Batch:
+    """Half of them updated, half deleted."""
+    newer = [replace(row, version=1_000 + n, offset=100 + n) for n, row in enumerate(rows)]
+    gone = [replace(row, op=Op.DELETE, after=None) for row in newer[::2]]
+    return a_batch([*newer[1::2], *gone], SCHEMA)
 
 
 # --- zombies --------------------------------------------------------------------------------------
