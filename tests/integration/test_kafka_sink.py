@@ -1,0 +1,143 @@
+"""Downstream topics on a real broker: each event once, whatever dies, freezes or is refused."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from random import Random
+
+import psutil
+import pytest
+
+from callsheet.delivery import Step
+from tests.support.downstream_job import CHILD, DownstreamJob, Supervised
+from tests.support.kafka import a_cluster, eventually
+
+
+@pytest.fixture
+def job(stack_env: dict[str, str], live_stack: object, tmp_path: Path) -> Iterator[DownstreamJob]:
+    with a_cluster(stack_env) as cluster:
+        topic, letters = cluster.topic(3), cluster.topic(suffix="letters")
+        registry = stack_env["CALLSHEET_REGISTRY_URL"]
+        made = DownstreamJob(cluster, tmp_path, registry, topic, letters)
+        yield made
+        if made.target in cluster.admin.list_topics(timeout=20).topics:
+            cluster.made.append(made.target)
+
+
+@pytest.mark.parametrize(
+    ("step", "number"),
+    [
+        (Step.FETCHED, 3),
+        (Step.WRITTEN, 4),
+        (Step.ACKNOWLEDGED, 5),
+        (Step.COMMITTING, 2),
+        (Step.COMMITTED, 2),
+    ],
+)
+def test_killed_at_any_step_each_event_and_letter_is_seen_once(
+    job: DownstreamJob, tmp_path: Path, step: Step, number: int
+) -> None:
+    job.change(300)
+    job.spoil(9)
+    job.change(300)
+    marker = tmp_path / "died"
+    command = [sys.executable, "-m", "tests.support.crashing_child", step, str(number), str(marker)]
+    with Supervised(job, job.write(), command) as running:
+        eventually(marker.exists, f"killed at {step.value}")
+        job.change(100)
+        job.check()
+        assert running.states()[0].restarts == 1
+    assert running.error is None
+
+
+@pytest.mark.parametrize(("step", "number"), [(Step.WRITTEN, 3), (Step.COMMITTING, 1)])
+def test_a_zombie_that_wakes_in_mid_transaction_adds_nothing(
+    job: DownstreamJob, tmp_path: Path, step: Step, number: int
+) -> None:
+    """It freezes with a transaction open; another worker, of another name, takes its partitions
+    over and finishes; then it wakes and goes on where it stood.
+    """
+    job.change(300)
+    job.spoil(6)
+    marker = tmp_path / "frozen"
+    command = [sys.executable, "-m", "tests.support.freezing_child", step, str(number), str(marker)]
+    first, second = job.write("first"), job.write("second", kafka={"instance_id": "second"})
+    with Supervised(job, first, command):
+        eventually(lambda: marker.exists() and marker.read_text(), "the first freezes")
+        zombie = psutil.Process(int(marker.read_text()))
+        eventually(lambda: zombie.status() == psutil.STATUS_STOPPED, "it is frozen")
+        job.change(100)
+        with Supervised(job, second):
+            eventually(job.is_drained, "the second finishes")
+            zombie.send_signal(signal.SIGCONT)
+            job.change(300)
+            eventually(
+                lambda: len(job.cluster.groups.state(job.name).members) == 2, "both are members"
+            )
+            job.change(100)
+            job.check()
+
+
+def test_a_successor_of_the_same_name_fences_the_zombie(job: DownstreamJob, tmp_path: Path) -> None:
+    job.change(300)
+    marker = tmp_path / "frozen"
+    command = [sys.executable, "-m", "tests.support.freezing_child", "written", "3", str(marker)]
+    file = job.write()
+    with Supervised(job, file, command) as first:
+        eventually(lambda: marker.exists() and marker.read_text(), "the first freezes")
+        zombie = psutil.Process(int(marker.read_text()))
+        with Supervised(job, file):
+            eventually(job.is_drained, "its successor finishes")
+        zombie.send_signal(signal.SIGCONT)
+        job.change(300)
+        job.check()
+        assert "taken over" in first.states()[0].last_error
+
+
+def test_random_kills_lose_nothing_and_repeat_nothing(job: DownstreamJob) -> None:
+    random, stop = Random(5), threading.Event()
+
+    def busy() -> None:
+        while not stop.wait(0.05):
+            job.change(60)
+
+    source = threading.Thread(target=busy)
+    with Supervised(job, job.write(), CHILD, workers=2):
+        source.start()
+        try:
+            for _ in range(5):
+                eventually(lambda: len(children()) == 2, "both workers run")
+                stop.wait(random.uniform(0.5, 3.0))
+                victim = random.choice(children())
+                with suppress(ProcessLookupError):
+                    os.kill(victim.pid, signal.SIGKILL)
+                eventually(lambda v=victim: not v.is_running(), "it is dead")  # type: ignore[misc]
+        finally:
+            stop.set()
+            source.join()
+        job.spoil(3)
+        job.check()
+
+
+def children() -> list[psutil.Process]:
+    """Of this process, those that are workers."""
+    found = []
+    for child in psutil.Process().children():
+        with suppress(psutil.NoSuchProcess):
+            if "callsheet.child" in child.cmdline() and child.status() != psutil.STATUS_ZOMBIE:
+                found.append(child)
+    return found
+
+
+def test_the_pipelines_own_topics_are_never_written_to(job: DownstreamJob) -> None:
+    job.change(10)
+    file = job.write(sink={"routes": {"finance.titles": job.topic}})
+    with Supervised(job, file) as running:
+        eventually(lambda: "reads itself" in running.states()[0].last_error, "it is refused")
+    assert len(job.cluster.groups.committed(job.name)) == 0
