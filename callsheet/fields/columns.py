@@ -6,6 +6,7 @@ import hmac
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Final
 
 import polars as pl
@@ -15,6 +16,7 @@ from callsheet.fields.literals import literal
 from callsheet.schema import Column, Kind
 
 HASH_DIGITS: Final = 64
+_REMEMBERED: Final = 16_384
 UNHASHABLE: Final = frozenset({Kind.FLOAT, Kind.JSON, Kind.GEOMETRY, Kind.VECTOR})
 """Their values have no one text: MySQL's JSON comes with other spaces from a snapshot than from
 the binlog.
@@ -95,13 +97,17 @@ class KeyedHash:
     """HMAC-SHA-256 (RFC 2104) of a value's canonical text in UTF-8, as 64 hexadecimal digits."""
 
     def __init__(self, key: str) -> None:
-        self._key = key.encode()
+        secret = key.encode()
 
-    def of(self, text: str) -> str:
-        return hmac.digest(self._key, text.encode(), "sha256").hex()
+        def of(text: str) -> str:
+            return hmac.digest(secret, text.encode(), "sha256").hex()
+
+        # The same value stands in both images of a row, and a key's in the ID too.
+        self.of = lru_cache(_REMEMBERED)(of)
 
     def of_all(self, texts: pl.Series) -> pl.Series:
-        hashes = [None if text is None else self.of(text) for text in texts.to_list()]
+        of = self.of
+        hashes = [None if text is None else of(text) for text in texts.to_list()]
         return pl.Series(texts.name, hashes, dtype=pl.String)
 
 

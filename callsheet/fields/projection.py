@@ -88,6 +88,8 @@ class Projection:
         return pl.when(source.is_not_null()).then(pl.struct(cells)).alias(image)
 
     def _identifier(self, identifier: str) -> str:
+        if len(self.schema.key) == 1 and "%" not in identifier:
+            return self.keyed.of(identifier)  # its only part, written as it is
         parts = enumerate(decode_id(identifier))
         return encode_id([self.keyed.of(p) if n in self.hashed_key else p for n, p in parts])
 
