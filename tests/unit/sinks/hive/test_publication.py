@@ -10,6 +10,7 @@ import pytest
 
 from callsheet.batch import BEGINNING, Partition
 from callsheet.errors import FatalError, FencedError, RetryableError
+from callsheet.schema import Column, Kind
 from sinks.hive.publication import PublishStep
 from sinks.hive.ranges import OWN_FOLDER, DataFile, Entry, Lane, RangeLog, staging
 from sinks.hive.stores.local import LocalStore
@@ -17,7 +18,17 @@ from sinks.hive.stores.port import LostFileError, Store
 from sinks.hive.takeover import take_over
 from tests.support.batches import Row, a_batch, a_schema, upsert
 from tests.support.clock import FakeClock
-from tests.support.hive import Crash, Gate, a_sink, files, memory_store, ranges, records, within
+from tests.support.hive import (
+    Crash,
+    Gate,
+    a_sink,
+    files,
+    memory_store,
+    ranges,
+    records,
+    rows,
+    within,
+)
 
 SCHEMA = a_schema(table="plans")
 TOPIC, TABLE = "studio.finance.plans", "finance_plans"
@@ -287,3 +298,31 @@ def test_a_quiet_topic_is_rotated_by_the_clock_and_a_busy_one_by_rows(store: Sto
     sink._publisher.drain(within())
     assert sink.progress().durable == {HOME: 3, OTHER: 11}
     sink.close()
+
+
+def test_a_new_column_is_in_new_files_and_old_ones_are_read_by_name(store: Store) -> None:
+    later = a_schema(
+        Column("name", Kind.STRING), Column("note", Kind.STRING), table="plans", version="2"
+    )
+    sink = a_sink(store)
+    sink.open()
+    sink.assigned([HOME])
+    sink.write(a_batch(over_days(2), SCHEMA), within())
+    noted = replace(upsert(2, name="plan 2", note="new"), ts_us=over_days(1)[0].ts_us)
+    sink.write(a_batch([noted], later, first_offset=2), within())
+    sink.write(a_batch(over_days(1), SCHEMA, first_offset=3), within())  # an old record still comes
+    sink.flush(within())
+    sink.close()
+    found = rows(store, TABLE).sort("kafka_offset")
+    assert found["after_note"].to_list() == [None, None, "new", None]
+    (entry,) = ranges(store, LANE.name)
+    assert [(f.fingerprint, f.rows) for f in entry.files] == [("plans-1", 3), ("plans-2", 1)]
+    log = RangeLog(store)
+    assert log.tables() == [TABLE]
+    assert [schema.fingerprint for schema in log.schemas(TABLE)] == ["plans-1", "plans-2"]
+    schema = log.schema(TABLE, "plans-2")
+    assert schema is not None
+    assert (schema.database, schema.source_table, schema.key) == ("finance", "plans", ("id",))
+    assert ("after_note", "STRING", "note") in {
+        (column.name, column.hive, column.source) for column in schema.columns
+    }
