@@ -10,7 +10,7 @@ from typing import cast
 import polars as pl
 
 from callsheet.batch import Batch, Offset, Partition
-from callsheet.errors import ParkTableError
+from callsheet.errors import FatalError, ParkTableError
 from callsheet.ports import Clock
 from callsheet.schema import TableSchema
 from callsheet.sink import Rejection
@@ -43,6 +43,8 @@ class _Strand:
     owner: Ownership
     next: Offset
     is_new: bool
+    newest: int
+    """The highest version of what was accepted, now or by whoever had the lane before."""
     was_written: bool = False
     """Something was handed to us since it was assigned, be it covered."""
     open: OpenRange | None = None
@@ -67,7 +69,9 @@ class Intake:
 
     def begin(self, owner: Ownership) -> None:
         is_new = owner.durable is None
-        self._strands[owner.partition] = _Strand(owner, owner.durable or 0, is_new)
+        self._strands[owner.partition] = _Strand(
+            owner, owner.durable or 0, is_new, owner.last.newest_version
+        )
 
     def forget(self, owners: Collection[Ownership]) -> None:
         for owner in owners:
@@ -114,6 +118,7 @@ class Intake:
             strand.was_written = True
             if first < strand.next:
                 is_covered = (pl.col("partition") == number) & (pl.col("offset") < strand.next)
+                _require_same_topic(strand, frame.filter(is_covered))
                 fresh = fresh.filter(~is_covered)
         return fresh, frame.height - fresh.height
 
@@ -129,6 +134,7 @@ class Intake:
             first = cast("int", rows.get_column("offset").min()) if strand.is_new else strand.next
             strand.open = OpenRange(first, self._clock.monotonic(), self._options)
         strand.is_new = False
+        strand.newest = max(strand.newest, cast("int", rows.get_column("version").max()))
         strand.next = strand.open.end = last + 1
         strand.open.size_bytes += batch.size_bytes * rows.height // max(1, batch.frame.height)
 
@@ -167,7 +173,14 @@ class Intake:
         )
         self._publisher.submit(
             SealedRange(
-                strand.owner, full.start, full.end, full.rows, full.refused, files, self._now()
+                strand.owner,
+                full.start,
+                full.end,
+                full.rows,
+                full.refused,
+                strand.newest,
+                files,
+                self._now(),
             )
         )
 
@@ -190,6 +203,23 @@ class Intake:
             self._seal(strand)
 
 
+def _require_same_topic(strand: _Strand, covered: pl.DataFrame) -> None:
+    """Offsets are covered by records of this topic only, not by those of a deleted namesake.
+
+    Raises:
+        FatalError: a covered offset holds a change that is newer than all that cover it.
+    """
+    newer = covered.filter(pl.col("version") > strand.newest)
+    if newer.height:
+        partition = strand.owner.partition
+        raise FatalError(
+            f"{partition} is another topic than the one whose records the audit has: its offset "
+            f"{newer.get_column('offset')[0]} lies before {strand.next}, and holds a newer change",
+            hint=f"if the topic was made anew, raise sink.generations: {{{partition.topic}: "
+            f"{strand.owner.lane.generation + 1}}}; nothing was skipped",
+        )
+
+
 def table_name(template: str, topic: str, schema: TableSchema) -> str:
     """The Hive table of a source table: lower case letters, digits and underscores.
 
@@ -209,7 +239,7 @@ def table_name(template: str, topic: str, schema: TableSchema) -> str:
 
 
 def _by_partition(topic: str, frame: pl.DataFrame) -> list[tuple[Partition, pl.DataFrame, Offset]]:
-    places = frame.select("partition", "offset")
+    places = frame.select("partition", "offset", "version")
     return [
         (Partition(topic, cast("int", number)), rows, cast("int", rows.get_column("offset").max()))
         for (number,), rows in places.partition_by("partition", as_dict=True).items()

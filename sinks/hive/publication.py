@@ -70,6 +70,7 @@ class SealedRange:
     end: Offset
     rows: int
     refused: int
+    newest_version: int
     files: tuple[SealedFile, ...]
     sealed_at: str
 
@@ -153,6 +154,7 @@ class Publication:
             rows=sealed.rows,
             refused=sealed.refused,
             files=tuple(self._staged),
+            newest_version=sealed.newest_version,
         )
         if not self._log.append(entry):
             raise FencedError(

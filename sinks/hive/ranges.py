@@ -92,6 +92,10 @@ class Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=False):
     rows: int = 0
     refused: int = 0
     files: tuple[DataFile, ...] = ()
+    newest_version: int = 0
+    """The highest source position in the lane up to ``end``. A record before ``end`` with a higher
+    one is of another topic of the same name.
+    """
     is_claim: bool = False
     format: int = FORMAT
 

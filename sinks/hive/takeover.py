@@ -32,9 +32,10 @@ def take_over(store: Store, lane: Lane, now: Callable[[], str]) -> Entry:
         if last is not None and last.name > log.mark(lane.name):
             put_in_place(store, last)
         start, take = last.following() if last else (0, 0)
+        newest = last.newest_version if last else 0
         claim = Entry(
             lane, start, take, first=start, end=start, writer=writer, written_at=now(),
-            is_claim=True,
+            newest_version=newest, is_claim=True,
         )  # fmt: skip
         if log.append(claim):
             log.set_mark(lane.name, claim.name)

@@ -326,3 +326,28 @@ def test_a_new_column_is_in_new_files_and_old_ones_are_read_by_name(store: Store
     assert ("after_note", "STRING", "note") in {
         (column.name, column.hive, column.source) for column in schema.columns
     }
+
+
+def test_a_topic_that_was_made_anew_is_told_and_its_generation_goes_on(store: Store) -> None:
+    """Its records would be skipped as covered by those of its namesake."""
+    sink = a_sink(store)
+    sink.open()
+    sink.assigned([HOME])
+    sink.write(a_batch(over_days(9), SCHEMA), within())
+    sink.flush(within())
+    sink.close()
+    anew = a_batch(over_days(3), SCHEMA, first_version=100)
+    sink = a_sink(store)
+    sink.open()
+    sink.assigned([HOME])
+    with pytest.raises(FatalError, match="is another topic") as caught:
+        sink.write(anew, within())
+    assert f"{TOPIC}: 1" in caught.value.hint
+    sink.close()
+    sink = a_sink(store, generations={TOPIC: 1})
+    sink.open()
+    assert sink.assigned([HOME]) == {HOME: BEGINNING}
+    sink.write(anew, within())
+    sink.flush(within())
+    sink.close()
+    assert len(records(store, TABLE)) == 12
