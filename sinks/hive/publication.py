@@ -7,7 +7,7 @@
 
 A crash before 2 leaves files that nothing names: the lane's next owner removes them, and Kafka
 gives the records again. A crash after it leaves a range that the next owner finishes.
-docs/hive.md says why in this order.
+docs/adr/0011 says why in this order.
 """
 
 from __future__ import annotations
