@@ -128,8 +128,8 @@ def test_a_fatal_worker_waits_longer_and_says_why(marks: Path) -> None:
 
 def test_a_worker_that_hangs_is_killed_and_replaced(marks: Path) -> None:
     code = "tell()\nif is_first(): time.sleep(600)\nwhile not stopping.wait(0.1): tell()"
-    played = Played(code, marks, turn_s=0.5)
-    eventually(lambda: played.state.restarts == 1 and played.state.is_ready, "replaced")
+    played = Played(code, marks, turn_s=1.0)
+    eventually(lambda: played.state.restarts >= 1 and played.state.is_ready, "replaced")
     played.end()
     assert played.error is None
 
