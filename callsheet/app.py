@@ -136,7 +136,6 @@ def _ends(
             producer,
             budget_s=settings.dead_letters.budget_seconds,
             clock=SystemClock(),
-            log=log,
         ),
         sink_of(pipeline, number, transaction),
         TransactionalLetters(

@@ -40,10 +40,9 @@ class TransactionalConsumer:
         *,
         budget_s: float,
         clock: Clock,
-        log: FilteringBoundLogger,
     ) -> None:
         self._consumer, self._producer = consumer, producer
-        self._budget_s, self._clock, self._log = budget_s, clock, log
+        self._budget_s, self._clock = budget_s, clock
         self._answers: deque[Mapping[Partition, Offset] | RetryableError] = deque()
 
     def subscribe(self, topics: Sequence[str], listener: RebalanceListener) -> None:

@@ -17,6 +17,7 @@ import pytest
 from callsheet.delivery import Step
 from tests.support.downstream_job import CHILD, DownstreamJob, Supervised
 from tests.support.kafka import a_cluster, eventually
+from tests.support.kafka_proxy import KafkaProxy
 
 
 @pytest.fixture
@@ -123,6 +124,30 @@ def test_random_kills_lose_nothing_and_repeat_nothing(job: DownstreamJob) -> Non
             source.join()
         job.spoil(3)
         job.check()
+
+
+def test_a_frozen_broker_neither_hangs_the_worker_nor_loses_or_repeats(job: DownstreamJob) -> None:
+    """For longer than the session and than any budget, with a transaction open."""
+    host, _, port = job.cluster.connection.bootstrap_servers.rpartition(":")
+    with KafkaProxy((host, int(port))) as proxy:
+        file = job.write(
+            kafka={"bootstrap_servers": proxy.address},
+            dead_letters={"budget_seconds": 3},
+            delivery={"commit_interval_seconds": 1},
+        )
+        job.change(300)
+        with Supervised(job, file) as running:
+            eventually(job.is_drained, "the first events")
+            job.change(200)
+            proxy.freeze()
+            eventually(
+                lambda: not job.cluster.groups.state(job.name).members, "the session has ended"
+            )
+            assert running.states()[0].is_live
+            proxy.thaw()
+            job.change(100)
+            job.check()
+            assert running.states()[0].restarts == 0
 
 
 def children() -> list[psutil.Process]:
