@@ -69,6 +69,8 @@ class LocalStore:
             try:
                 (self._root / source).rename(to)
             except FileNotFoundError:
+                if (self._root / source).exists():
+                    raise  # the target's folder is gone: it is made again next time
                 if not to.exists():
                     raise LostFileError(target) from None
             _sync_folder(to.parent)

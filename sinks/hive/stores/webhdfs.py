@@ -116,7 +116,10 @@ class HdfsStore:
             elif fault.name != "FileNotFoundException":
                 raise self._error("renaming", source, fault) from fault
             elif self.size(target) is None:
-                raise LostFileError(target) from fault
+                if self.size(source) is None:
+                    raise LostFileError(target) from fault
+                # The target's folder is gone: an old date was retired meanwhile.
+                raise self._error("renaming", source, fault) from fault
 
     def read(self, path: str) -> bytes | None:
         try:
@@ -225,6 +228,7 @@ class HdfsStore:
         raise fault
 
     def _error(self, doing: str, path: str, fault: HdfsFault) -> CallsheetError:
+        self._made.clear()  # one of them may be gone
         where = f"{doing} {self._root / path} on HDFS"
         if fault.name in _REFUSED:
             return FatalError(
