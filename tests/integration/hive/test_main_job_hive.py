@@ -1,0 +1,105 @@
+"""MySQL to the audit, end to end: each record of the topics is one row of the files, also after
+kill -9, and the latest images are the tables.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from finance.database import Role
+from finance.tables import BUSINESS_TABLES
+from sinks.hive.ranges import RangeLog
+from sinks.hive.stores.local import LocalStore
+from stack import Stack
+from tests.support.hive import ranges, rows
+from tests.support.main_job import MainJob, a_main_job
+from tests.support.main_job_files import Pipeline
+from tests.support.polling import until
+
+KILLS = 3
+
+
+@pytest.fixture
+def job(live_stack: Stack, tmp_path: Path) -> Iterator[MainJob]:
+    with a_main_job(live_stack, tmp_path) as made:
+        made.simulate(300, seed=1)
+        made.start_capture()
+        yield made
+
+
+@pytest.fixture
+def audit(job: MainJob, tmp_path: Path) -> Pipeline:
+    """The committed source and delivery, with the audit as destination."""
+    made = job.pipeline("audit", truncate="skip")
+    document = json.loads(made.path.read_text("utf-8"))
+    document["sink"] = {
+        "type": "hive",
+        "store": {"type": "local", "root": str(tmp_path / "audit")},
+        "table": "{table}",
+        "rotation": {"rows": 100, "seconds": 1},
+    }
+    made.path.write_text(json.dumps(document), "utf-8")
+    return made
+
+
+@pytest.mark.slow
+def test_each_record_is_one_row_and_the_latest_are_the_tables(
+    job: MainJob, audit: Pipeline, tmp_path: Path
+) -> None:
+    store = LocalStore(tmp_path / "audit")
+    log = RangeLog(store)
+
+    def entries() -> int:
+        return sum(len(list(log.entries(lane))) for lane in log.lanes())
+
+    for kill in range(KILLS):
+        before, worker = entries(), job.start(audit)
+        job.simulate(400, seed=10 + kill)
+        until(lambda: entries() > before, "something is written")  # noqa: B023 - called at once
+        worker.kill()
+    worker = job.start(audit)
+    job.wait_until_in_sync(audit)
+    assert_complete(job, audit, store)
+    assert_latest(job, store)
+    until(lambda: worker.counters().missing == 0, "every record is accounted for")
+    assert worker.counters().of("dead_lettered") == 0
+
+
+def assert_complete(job: MainJob, audit: Pipeline, store: LocalStore) -> None:
+    """By offsets, and by the manifests' own count."""
+    expected = sorted(
+        (record.topic(), record.partition(), record.offset())
+        for record in job.records(audit.topics)
+        if record.value() is not None
+    )
+    found: list[tuple[str, int, int]] = []
+    counted = 0
+    for table in BUSINESS_TABLES:
+        frame = rows(store, table.name)
+        if not frame.is_empty():
+            found += frame.select("kafka_topic", "kafka_partition", "kafka_offset").rows()
+    for lane in RangeLog(store).lanes():
+        counted += sum(entry.rows for entry in ranges(store, lane))
+    assert sorted(found) == expected
+    assert counted == len(expected)
+
+
+def assert_latest(job: MainJob, store: LocalStore) -> None:
+    """Keys of the rows that MySQL has are those whose last change was no delete."""
+    for table in BUSINESS_TABLES:
+        frame = rows(store, table.name)
+        with job.database.engine(Role.READER).connect() as connection:
+            key = [column.name for column in table.primary_key]
+            there = {"|".join(map(str, row)) for row in connection.execute(
+                table.select().with_only_columns(*(table.c[name] for name in key))
+            )}  # fmt: skip
+        if frame.is_empty():
+            assert not there
+            continue
+        latest = frame.sort("version").group_by("id").last()
+        assert set(latest.filter(pl.col("type") != "d")["id"]) == there, table.name
