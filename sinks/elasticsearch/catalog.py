@@ -199,6 +199,8 @@ class _Table:
         existing: Mapping[str, Any] = mappings.get("properties", {})
         self._check_columns(existing)
         missing = {n: d for n, d in self._wanted.items() if n not in existing}
+        if not fields.META_FIELD["properties"].keys() <= existing[fields.META]["properties"].keys():
+            missing[fields.META] = fields.META_FIELD  # the index is of an older Callsheet
         self._check_budget({**existing, **missing})
         self._adjust(index, definition["settings"]["index"])
         if missing:

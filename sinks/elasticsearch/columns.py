@@ -109,7 +109,8 @@ class ColumnPlan:
             pl.col("version").cast(pl.String),
             pl.lit(f'}}}}\n{{"{META}":{{"ts":"'),
             pl.from_epoch("ts_us", time_unit="us").dt.to_string("%Y-%m-%dT%H:%M:%S%.6fZ"),
-            pl.lit('"'),
+            pl.lit('","version":'),
+            pl.col("version").cast(pl.String),
             *_extras(facts, texts),
             body,
         )

@@ -14,6 +14,9 @@ META_FIELD: Final[Mapping[str, Any]] = {
     "dynamic": "strict",
     "properties": {
         "ts": {"type": "date", "format": "strict_date_optional_time"},
+        # ``_version`` cannot be asked for by range; who looks for rows that a new snapshot no
+        # longer holds, or that stood before a TRUNCATE, must.
+        "version": {"type": "long", "doc_values": False},
         "id": {"type": "keyword", "ignore_above": 8191},
         "wrapped": {"type": "keyword"},
         "deleted": {"type": "boolean"},

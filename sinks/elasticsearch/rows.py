@@ -37,7 +37,8 @@ class RowPlan:
             ops, ids, times, versions, images, strict=True
         ):
             try:
-                document = self._document(op, identifier, ts_us, after, deleted_at)
+                meta = b'"ts":"%b","version":%d' % (values.instant_text(ts_us).encode(), version)
+                document = self._document(op, identifier, meta, after, deleted_at)
             except PoisonRecordError as error:
                 found.append(error)
                 continue
@@ -49,10 +50,9 @@ class RowPlan:
         return found
 
     def _document(
-        self, op: str, identifier: str, ts_us: int, after: dict[str, Any] | None, deleted_at: str
+        self, op: str, identifier: str, meta: bytes, after: dict[str, Any] | None, deleted_at: str
     ) -> bytes:
         """``after`` is used up: its values become what orjson can write."""
-        meta = b'"ts":"%b"' % values.instant_text(ts_us).encode()
         if values.document_id(identifier) != identifier:
             meta += b',"id":%b' % orjson.dumps(identifier)
         if op == Op.DELETE.value:

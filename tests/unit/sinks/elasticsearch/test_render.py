@@ -182,12 +182,21 @@ def test_a_value_reads(column: Column, value: Any, written: Any) -> None:
 
 def test_a_document_says_when_and_what_was_wrapped() -> None:
     found = document(upsert(1, v="[1]", w="{}"), Column("v", Kind.JSON), Column("w", Kind.JSON))
-    assert found["_callsheet"] == {"ts": "2027-01-15T08:00:00.000000Z", "wrapped": ["v"]}
+    assert found["_callsheet"] == {
+        "ts": "2027-01-15T08:00:00.000000Z",
+        "version": 1,
+        "wrapped": ["v"],
+    }
 
 
 def test_a_delete_leaves_a_tombstone_without_values() -> None:
     assert document(delete(1)) == {
-        "_callsheet": {"ts": "2027-01-15T08:00:00.000000Z", "deleted": True, "deleted_at": NOW}
+        "_callsheet": {
+            "ts": "2027-01-15T08:00:00.000000Z",
+            "version": 1,
+            "deleted": True,
+            "deleted_at": NOW,
+        }
     }
 
 

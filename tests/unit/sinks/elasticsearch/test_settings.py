@@ -123,8 +123,8 @@ def test_a_changed_column_fits_or_not(was: Column, now: Column, fits: bool) -> N
 
 def test_fields_are_counted_as_the_server_counts_them() -> None:
     schema = a_schema(Column("name", Kind.STRING), Column("money", Kind.DECIMAL))
-    # _callsheet and its five, id, name and name.keyword, money and money.exact
-    assert fields.count(fields.properties(schema, ())) == 6 + 1 + 2 + 2
+    # _callsheet and its six, id, name and name.keyword, money and money.exact
+    assert fields.count(fields.properties(schema, ())) == 7 + 1 + 2 + 2
 
 
 def write(folder: Path, name: str, text: str) -> None:
