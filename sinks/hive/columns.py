@@ -51,18 +51,37 @@ class Renderer:
             for image in layout.images
             if image.source.kind is Kind.TIMESTAMP
         ]
+        stored = {name for _, _, name in self._parsed}
+        self._parsing = [image for image in self._images if image.meta.output_name() in stored]
 
     def render(self, batch: Batch) -> Columns:
-        frame, refused = batch.frame, list[Rejection]()
-        frame = self._without(frame, _timeless(frame), "the commit time", batch.topic, refused)
+        frame, refused = self._timely(batch)
         rendered = self._rendered(frame, batch.topic)
+        return Columns(self._sound(frame, rendered, batch.topic, refused), refused)
+
+    def refused(self, batch: Batch) -> Sequence[Rejection]:
+        """What :meth:`render` would refuse, and nothing else of it."""
+        frame, refused = self._timely(batch)
+        if self._parsing and not frame.is_empty():
+            self._sound(frame, frame.select(self._parsing), batch.topic, refused)
+        return refused
+
+    def _timely(self, batch: Batch) -> tuple[pl.DataFrame, list[Rejection]]:
+        frame, refused = batch.frame, list[Rejection]()
+        bad = _timeless(frame)
+        return self._without(frame, bad, "the commit time", batch.topic, refused), refused
+
+    def _sound(
+        self, frame: pl.DataFrame, rendered: pl.DataFrame, topic: str, refused: list[Rejection]
+    ) -> pl.DataFrame:
+        """``rendered`` without the rows one of whose texts does not parse."""
         for kind, name, stored in self._parsed:
             text = frame.get_column(kind).struct.field(name)
             bad = rendered.get_column(stored).is_null() & text.is_not_null()
             if bad.any():
-                frame = self._without(frame, bad, f"column {name!r}", batch.topic, refused)
+                frame = self._without(frame, bad, f"column {name!r}", topic, refused)
                 rendered = rendered.filter(~bad)
-        return Columns(rendered, refused)
+        return rendered
 
     def _rendered(self, frame: pl.DataFrame, topic: str) -> pl.DataFrame:
         ts = pl.col("ts_us").cast(pl.Datetime("us"))

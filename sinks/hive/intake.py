@@ -25,8 +25,9 @@ from sinks.hive.spool import OpenRange, SpoolOptions
 @dataclass(frozen=True, slots=True)
 class Accepted:
     stale: int
-    """Rows whose offsets are covered already."""
+    """Rows that a file has already."""
     refused: Sequence[Rejection]
+    """Also those whose offsets are covered: whoever refused them first may have crashed since."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,11 +96,13 @@ class Intake:
             FatalError: the disk for temporary files is full.
         """
         table = self._table(batch.topic, batch.schema)
-        fresh, stale = self._fresh(batch)
+        fresh, covered = self._split(batch)
+        # What was refused is in no file, and a crash may have come before its dead letter.
+        again = table.renderer.refused(_part(batch, covered)) if covered.height else ()
+        stale = covered.height - len(again)
         if not fresh.height:
-            return Accepted(stale, ())
-        new = Batch(batch.topic, batch.schema, fresh, (), batch.size_bytes)
-        columns = table.renderer.render(new)
+            return Accepted(stale, again)
+        columns = table.renderer.render(_part(batch, fresh))
         for partition, rows, last in _by_partition(batch.topic, fresh):
             self._extend(self._strands[partition], rows, last, batch)
         for rejection in columns.refused:
@@ -107,20 +110,22 @@ class Intake:
         for number, date, part in _by_lane_and_date(columns.frame):
             self._range(Partition(batch.topic, number)).add(table.name, table.layout, date, part)
         self._bound()
-        return Accepted(stale, columns.refused)
+        return Accepted(stale, (*again, *columns.refused))
 
-    def _fresh(self, batch: Batch) -> tuple[pl.DataFrame, int]:
-        """Without the rows whose offsets are covered."""
+    def _split(self, batch: Batch) -> tuple[pl.DataFrame, pl.DataFrame]:
+        """The new rows, and those whose offsets are covered."""
         frame = fresh = batch.frame
+        covered = [frame.clear()]
         firsts = frame.group_by("partition").agg(pl.col("offset").min())
         for number, first in firsts.iter_rows():
             strand = self._strand(Partition(batch.topic, number))
             strand.was_written = True
             if first < strand.next:
                 is_covered = (pl.col("partition") == number) & (pl.col("offset") < strand.next)
-                _require_same_topic(strand, frame.filter(is_covered))
+                covered.append(frame.filter(is_covered))
+                _require_same_topic(strand, covered[-1])
                 fresh = fresh.filter(~is_covered)
-        return fresh, frame.height - fresh.height
+        return fresh, pl.concat(covered)
 
     def _strand(self, partition: Partition) -> _Strand:
         strand = self._strands.get(partition)
@@ -201,6 +206,10 @@ class Intake:
                 break
             files -= cast("OpenRange", strand.open).files
             self._seal(strand)
+
+
+def _part(batch: Batch, rows: pl.DataFrame) -> Batch:
+    return Batch(batch.topic, batch.schema, rows, (), batch.size_bytes)
 
 
 def _require_same_topic(strand: _Strand, covered: pl.DataFrame) -> None:

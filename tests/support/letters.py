@@ -29,19 +29,25 @@ class LetterTopic:
     """
 
     random: Random
+    is_slow: bool = False
+    """No letter arrives before somebody waits for it."""
     log: list[RawMessage] = field(default_factory=list)
     letters: list[tuple[bytes | None, bytes | None, Headers]] = field(default_factory=list)
     marks: list[Mark] = field(default_factory=list)
     answers: list[Offset] = field(default_factory=list)
 
     def crash(self) -> None:
-        self._arrive(self.random.randint(0, len(self.letters)))
+        self._arrive_some()
         self._store(self.random.randint(0, len(self.marks)))
         self.letters, self.marks, self.answers = [], [], []
 
     def _append(self, key: bytes | None, value: bytes | None, headers: Headers) -> Offset:
         self.log.append(RawMessage("letters", 0, len(self.log), key, value, tuple(headers)))
         return len(self.log) - 1
+
+    def _arrive_some(self) -> None:
+        if not self.is_slow:
+            self._arrive(self.random.randint(0, len(self.letters)))
 
     def _arrive(self, number: int) -> None:
         for letter in self.letters[:number]:
@@ -69,7 +75,7 @@ class LetterTopic:
     def put_letter(self, message: Message, reason: Reason, detail: str) -> None:
         headers = letter_headers(message, reason, detail, pipeline="p", version="1")
         self.letters.append((message.key(), message.value(), headers))
-        self._arrive(self.random.randint(0, len(self.letters)))
+        self._arrive_some()
 
     def flush(self, deadline: Deadline) -> None:
         del deadline

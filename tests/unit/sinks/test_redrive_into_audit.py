@@ -24,12 +24,14 @@ from callsheet.limits import TruncatePolicy
 from callsheet.ports import SystemClock
 from sinks.hive.stores.port import Store
 from tests.support.batches import Row, a_batch, a_schema
-from tests.support.hive import a_sink, memory_store, rows
+from tests.support.hive import LATEST, a_sink, memory_store, rows
 from tests.support.kafka import LIMITS
 from tests.support.letters import LetterTopic, TopicLetters
 
 TOPIC = "studio.finance.titles"
 SCHEMA = a_schema()
+LATE = b"of the year 10000"
+"""The audit refuses such a row, whoever asks and however often."""
 
 
 class Killed(BaseException):
@@ -57,6 +59,7 @@ def _batch(messages: Sequence[Message]) -> Batch:
             cast("Redriven", m).original.offset() + 1,
             m.partition(),
             m.offset(),
+            **({"ts_us": LATEST} if m.value() == LATE else {}),
         )
         for m in messages
     ]
@@ -64,13 +67,14 @@ def _batch(messages: Sequence[Message]) -> Batch:
 
 
 class Desk:
-    def __init__(self) -> None:
-        self.topic, self.store = LetterTopic(Random(1)), memory_store()
+    def __init__(self, is_slow: bool = False) -> None:
+        self.topic, self.store = LetterTopic(Random(1), is_slow), memory_store()
 
-    def put_aside(self, *offsets: int) -> None:
+    def put_aside(self, *offsets: int, late: int = -1) -> None:
         for offset in offsets:
-            key = str(offset % 2).encode()
-            record = Record(Partition(TOPIC, 0), offset, (1, 0), key, f"v{offset}".encode(), ())
+            key, value = str(offset % 2).encode(), f"v{offset}".encode()
+            value = LATE if offset == late else value
+            record = Record(Partition(TOPIC, 0), offset, (1, 0), key, value, ())
             self.topic.put_letter(record, Reason.REJECTED, "x")
         self.topic.flush(None)  # type: ignore[arg-type]
 
@@ -120,3 +124,18 @@ def test_a_crash_writes_nothing_twice(step: Step) -> None:
     desk.redrive()
     assert sorted(desk.audit()["after_name"]) == [f"v{n}" for n in range(7)]
     assert desk.topic.book().open() == []
+
+
+@pytest.mark.parametrize("step", list(Step))
+@pytest.mark.parametrize("is_slow", [False, True])
+def test_what_is_refused_again_is_a_letter_whatever_crashes(step: Step, is_slow: bool) -> None:
+    """Its range may be in place, and cover it, before its new letter is stored."""
+    desk = Desk(is_slow)
+    desk.put_aside(*range(7), late=3)
+    with suppress(Killed):
+        desk.redrive(die_at=step)
+    desk.topic.crash()
+    desk.redrive()
+    assert sorted(desk.audit()["after_name"]) == [f"v{n}" for n in range(7) if n != 3]
+    (letter,) = desk.topic.book().open()
+    assert (letter.place, letter.reason) == ((TOPIC, 0, 3), Reason.UNREPRESENTABLE.value)

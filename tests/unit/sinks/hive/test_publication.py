@@ -120,6 +120,29 @@ def test_a_range_in_which_all_was_refused_has_no_file_and_is_covered(store: Stor
     assert (entry.end, entry.rows, entry.refused, entry.files) == (3, 0, 3, ())
 
 
+def test_what_was_refused_is_refused_again_when_its_range_is_covered(store: Store) -> None:
+    """Its dead letter may not have been stored when the worker crashed, and no file has it."""
+    bad_text = {"id": 2, "name": "x", "at": "no instant"}
+    schema = a_schema(Column("name", Kind.STRING), Column("at", Kind.TIMESTAMP), table="plans")
+    late = replace(upsert(0, name="plan"), ts_us=1 << 62)
+    batch = a_batch([late, *over_days(2)[1:], replace(upsert(2), after=bad_text)], schema)
+    for is_first in (True, False):
+        sink = a_sink(store)
+        sink.open()
+        sink.assigned([HOME])
+        sink.write(batch, within())
+        if not is_first:
+            sink.write(a_batch(over_days(2), schema, first_offset=3), within())
+        sink.flush(within())
+        progress = sink.progress()
+        assert [rejection.offset for rejection in progress.rejections] == [0, 2]
+        assert progress.counts.stale == (0 if is_first else 1)
+        assert progress.durable == {HOME: 3 if is_first else 5}
+        sink.close()
+    assert records(store, TABLE) == [(0, 1), (0, 3), (0, 4)]
+    assert [entry.refused for entry in ranges(store, LANE.name)] == [2, 0]
+
+
 def test_an_old_owner_that_wakes_publishes_nothing(store: Store) -> None:
     old, new = a_sink(store), a_sink(store)
     batch = a_batch(over_days(10), SCHEMA)
