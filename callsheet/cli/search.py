@@ -57,7 +57,7 @@ def search(  # noqa: PLR0917 - typer turns each into an option
 ) -> None:
     """Search the titles.
 
-    Example: callsheet search "stranger" --kind film --budget-over 50e6 --launched-after 2010-01-01
+    Example: callsheet search "stranger" --kind film --budget-over 10e6 --launched-after 2000-01-01
     """
     from sinks.elasticsearch.search import Between, TitleQuery
     from sinks.elasticsearch.search import search as ask

@@ -19,7 +19,7 @@ from callsheet.ports import Clock, Deadline
 from callsheet.schema import TableSchema
 from sinks.elasticsearch import fields
 from sinks.elasticsearch.client import reason_of, translated
-from sinks.elasticsearch.overrides import Override
+from sinks.elasticsearch.overrides import Override, unmet
 from sinks.elasticsearch.settings import ElasticsearchSettings
 
 _FORBIDDEN: Final = re.compile(r"[\\/*?\"<>| ,#:\x00-\x1f]|^[-_+.]")
@@ -94,9 +94,22 @@ class Catalog:
                 )
         if found is not None:
             table.check_and_extend(*found)
+            self._warn_if_outdated(*found, override)
         self.indices[alias] = found[0] if found is not None else table.first_index
         self._log.info("index ready", alias=alias, index=self.indices[alias], is_new=found is None)
         return alias
+
+    def _warn_if_outdated(
+        self, index: str, definition: Mapping[str, Any], override: Override
+    ) -> None:
+        """No reason to hold the table, its rows are right; but searches silently find less."""
+        if lacking := unmet(definition["mappings"].get("properties", {}), override):
+            self._log.warning(
+                "index older than its mapping file",
+                index=index,
+                fields=lacking,
+                hint="rebuild it (docs/elasticsearch.md)",
+            )
 
 
 def alias_of(template: str, topic: str, schema: TableSchema) -> str:

@@ -58,6 +58,22 @@ class Override(_Part):
         return merged
 
 
+def unmet(existing: Mapping[str, Any], override: Override) -> list[str]:
+    """Fields of an index that are not as the file wants them: the index was made before it.
+
+    Elasticsearch spells a mapping its own way, so only what it keeps as written is compared: the
+    subfields' names and the analyzer. A field that is not there yet is about to be added.
+    """
+    found: list[str] = []
+    for name, wish in override.mappings.properties.items():
+        has = existing.get(name, wish)
+        if "analyzer" in wish and has.get("analyzer") != wish["analyzer"]:
+            found.append(name)
+        lacking = wish.get("fields", {}).keys() - has.get("fields", {}).keys()
+        found += sorted(f"{name}.{part}" for part in lacking)
+    return found
+
+
 def _merged(base: Mapping[str, Any], wish: Mapping[str, Any]) -> dict[str, Any]:
     out = dict(base)
     for key, value in wish.items():

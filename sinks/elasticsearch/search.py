@@ -29,6 +29,9 @@ _HIGHLIGHTED: Final[Mapping[str, Sequence[str]]] = {
 }
 """Field of a hit, and the index fields whose highlight shows it, the closest match first."""
 
+_TELLTALE: Final = "name.prefix"
+"""Only the titles' own mapping makes it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Between:
@@ -147,12 +150,30 @@ def search(client: Elasticsearch, index: str, query: TitleQuery) -> Found:
     """
     try:
         answer = client.search(index=index, **query.body())
+        is_plain = not answer["hits"]["hits"] and query.text.strip() and _is_plain(client, index)
     except (ApiError, TransportError) as error:
         raise _explained(error, index) from error
+    if is_plain:
+        raise _not_of_titles(index, f"it has no field {_TELLTALE}")
     return Found(
         total=answer["hits"]["total"]["value"],
         took_ms=answer["took"],
         hits=[_hit(hit) for hit in answer["hits"]["hits"]],
+    )
+
+
+def _is_plain(client: Elasticsearch, index: str) -> bool:
+    """Was it made without the titles' mapping? A query of fields that are not there finds nothing,
+    and Elasticsearch does not say why.
+    """
+    return _TELLTALE not in client.field_caps(index=index, fields=[_TELLTALE])["fields"]
+
+
+def _not_of_titles(index: str, reason: str) -> PreconditionError:
+    return PreconditionError(
+        f"{index} cannot be searched for titles: {reason}",
+        hint="name an index that was made with cdc-config/mappings/finance.titles.json; one that "
+        "is older than the file is rebuilt (docs/elasticsearch.md)",
     )
 
 
@@ -180,10 +201,7 @@ def _explained(error: ApiError | TransportError, index: str) -> CallsheetError:
                 hint="set CALLSHEET_ELASTICSEARCH_API_KEY, or _USERNAME and _PASSWORD",
             )
         if error.meta.status == 400:
-            return PreconditionError(
-                f"{index} cannot be searched for titles: {reason_of(error)}",
-                hint="name an index that was made with cdc-config/mappings/finance.titles.json",
-            )
+            return _not_of_titles(index, reason_of(error))
     known = translated(error, SystemClock())
     if isinstance(error, TlsError):
         return PreconditionError(

@@ -15,6 +15,7 @@ from elasticsearch import Elasticsearch
 from typer.testing import CliRunner
 
 from callsheet.cli.search import search as command
+from callsheet.errors import PreconditionError
 from callsheet.ports import Deadline, SystemClock
 from sinks.elasticsearch.search import CLOSE, OPEN, Found, TitleQuery, search
 from tests.support.batches import a_batch
@@ -176,7 +177,18 @@ def test_the_requests_in_the_docs_work(client: Elasticsearch, index: str) -> Non
     requests = re.findall(r"-d '(\{.*?\})'\n", text, re.DOTALL)
     assert len(requests) == 3
     answers = [client.search(index=index, **json.loads(request)) for request in requests]
-    assert [hit["_id"] for hit in answers[0]["hits"]["hits"]] == ["2", "4"]
+    assert {hit["_id"] for hit in answers[0]["hits"]["hits"]} == {"1", "2", "4"}
     assert {hit["_id"] for hit in answers[1]["hits"]["hits"]} == {"1", "2", "3"}
     genres = answers[2]["aggregations"]["genres"]["buckets"]
     assert {bucket["key"] for bucket in genres} >= {"drama", "romantic comedy"}
+
+
+def test_an_index_without_the_titles_mapping_is_named(client: Elasticsearch) -> None:
+    plain = f"plain{uuid4().hex[:10]}"
+    client.indices.create(index=plain, mappings={"properties": {"name": {"type": "text"}}})
+    try:
+        with pytest.raises(PreconditionError, match=r"has no field name\.prefix"):
+            search(client, plain, TitleQuery("stranger"))
+        assert search(client, plain, TitleQuery("", kinds=["film"])).total == 0
+    finally:
+        client.indices.delete(index=plain)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, Self
 
 import pytest
@@ -13,6 +14,7 @@ from callsheet.errors import ParkTableError
 from callsheet.ports import Deadline
 from callsheet.schema import Column, Kind
 from sinks.elasticsearch.catalog import Catalog
+from sinks.elasticsearch.overrides import Override, load, unmet
 from sinks.elasticsearch.settings import ElasticsearchSettings
 from tests.support.batches import a_schema
 from tests.support.clock import FakeClock
@@ -69,3 +71,19 @@ def test_a_column_named_like_our_own_field_parks_its_table(
     with pytest.raises(ParkTableError, match="_callsheet"):
         catalog.target(TOPIC, schema, Deadline.after(server.clock, 10))
     assert server.timeouts_s == []
+
+
+def shipped() -> Override:
+    return load(Path(__file__).parents[4] / "cdc-config/mappings")["finance.titles"]
+
+
+def test_an_index_older_than_its_mapping_file_is_told_apart() -> None:
+    derived = {"type": "text", "fields": {"keyword": {"type": "keyword"}}}
+    lacking = unmet({"name": derived}, shipped())
+    assert lacking[0] == "name"
+    assert {"name.prefix", "name.words", "name.exact"} <= set(lacking)
+
+
+def test_an_index_made_with_its_mapping_file_lacks_nothing() -> None:
+    assert unmet(shipped().mappings.properties, shipped()) == []
+    assert unmet({}, shipped()) == []  # its fields are about to be added
