@@ -121,7 +121,7 @@ def status(
     if name is not None:
         rows = [row for row in rows if row["name"] == name]
         if not rows:
-            raise UsageError(f"Connect knows no connector {name!r}.")
+            raise _unknown(name)
     console.emit(json, rows, lambda out: view.render_status(out, rows))
 
 
@@ -132,6 +132,7 @@ def pause(name: Name) -> None:
     Example: callsheet connectors pause finance-mysql
     """
     with _client() as connect:
+        _must_exist(connect, name)
         connect.pause(name)
     console.stdout().print(f"{name}: pausing")
 
@@ -143,6 +144,7 @@ def resume(name: Name) -> None:
     Example: callsheet connectors resume finance-mysql
     """
     with _client() as connect:
+        _must_exist(connect, name)
         connect.resume(name)
     console.stdout().print(f"{name}: resuming")
 
@@ -159,6 +161,7 @@ def restart(
     Example: callsheet connectors restart finance-mysql --all
     """
     with _client() as connect:
+        _must_exist(connect, name)
         connect.restart(name, only_failed=not everything)
     console.stdout().print(f"{name}: restarting")
 
@@ -171,8 +174,7 @@ def delete(name: Name, yes: Yes = False) -> None:
     """
     _confirm(yes, f"delete connector {name}")
     with _client() as connect:
-        if connect.config(name) is None:
-            raise UsageError(f"Connect knows no connector {name!r}.")
+        _must_exist(connect, name)
         connect.delete(name)
     console.stdout().print(f"{name}: deleted")
 
@@ -184,8 +186,8 @@ def show_offsets(name: Name, json: console.Json = False) -> None:
     Example: callsheet connectors offsets show finance-mysql --json
     """
     with _client(deadline_s=_LOOK_DEADLINE_S) as connect:
+        _must_exist(connect, name)
         found = connect.offsets(name)
-
     console.emit(json, found, lambda out: view.render_offsets(out, name, found))
 
 
@@ -240,6 +242,18 @@ def supervise(
 
 
 # --- what the commands share --------------------------------------------------------------------
+
+
+def _must_exist(connect: ConnectClient, name: str) -> None:
+    if connect.config(name) is None:
+        raise _unknown(name)
+
+
+def _unknown(name: str) -> UsageError:
+    return UsageError(
+        f"Connect knows no connector {name!r}.",
+        hint="`callsheet connectors status` lists those it knows.",
+    )
 
 
 @contextmanager

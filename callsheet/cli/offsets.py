@@ -114,14 +114,17 @@ def _as_data(group: GroupState, found: Sequence[PartitionOffsets]) -> dict[str, 
 
 
 def _total(found: Sequence[PartitionOffsets]) -> int | None:
-    """None when one of them cannot be told: a sum of what is known would be a lie."""
+    """None when one of them cannot be told, or no topic exists: a sum would be a lie."""
     lags = [o.lag for o in found]
-    return None if None in lags else sum(lag for lag in lags if lag is not None)
+    return None if None in lags or not lags else sum(lag for lag in lags if lag is not None)
 
 
 def _render(out: Console, group: GroupState, found: Sequence[PartitionOffsets]) -> None:
     from rich.table import Table
 
+    if not found:
+        out.print(f"{group.group_id}: none of its topics exists yet")
+        return
     table = Table(title=f"{group.group_id}: {group.state}, {len(group.members)} member(s)")
     for name in ("topic", "partition", "committed", "begin", "end", "lag"):
         table.add_column(name, justify="left" if name == "topic" else "right")
