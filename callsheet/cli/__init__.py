@@ -20,7 +20,7 @@ from callsheet.cli import console
 from callsheet.cli.epilog import EXIT_CODES, explain
 from callsheet.errors import CallsheetError
 
-_GROUPS = ("stack", "migrate", "connectors", "offsets", "dlq")
+_GROUPS = ("stack", "migrate", "connectors", "offsets", "dlq", "audit")
 """Modules that have an ``app`` of several subcommands."""
 
 _COMMANDS = (
@@ -29,6 +29,8 @@ _COMMANDS = (
     ("validate", "validate"),
     ("run", "run"),
     ("search", "search"),
+    ("history", "history"),
+    ("as-of", "history"),
     ("status", "status"),
     ("load", "simulate"),
     ("simulate", "simulate"),
@@ -83,7 +85,7 @@ def mount() -> None:
     for name in _GROUPS:
         app.add_typer(_module(name).app, name=name)
     for name, module in _COMMANDS:
-        command: Callable[..., Any] = getattr(_module(module), name)
+        command: Callable[..., Any] = getattr(_module(module), name.replace("-", "_"))
         app.command(name)(command)
     explain(app)
 

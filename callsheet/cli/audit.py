@@ -1,0 +1,190 @@
+"""``callsheet audit``: is the audit whole, and what can be made of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from callsheet.cli import console
+from callsheet.cli.audit_pipeline import (
+    DEFAULT,
+    PipelineArgument,
+    PipelineOption,
+    TableArgument,
+    audit_of,
+    instant,
+    opened,
+    plain,
+)
+from callsheet.errors import UsageError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from callsheet.cli.audit_check import LaneReport
+    from sinks.hive.state import State
+
+app = typer.Typer(name="audit", help="Is the audit whole, and a table rebuilt from it.")
+
+
+@app.callback()
+def group() -> None:
+    """Is the audit whole, and a table rebuilt from it."""
+
+
+@app.command()
+def check(pipeline: PipelineArgument, json: console.Json = False) -> None:
+    """Prove that the audit has every record once: its ranges, its files, and the topics agree.
+
+    Reads all files and topics; changes nothing, shows no value. A worker may run meanwhile.
+    Exits with 1 when something does not hold.
+
+    Example: callsheet audit check cdc-config/pipelines/audit.yaml
+    """
+    from callsheet.app import decoder_of
+    from callsheet.cli.audit_check import Check
+    from callsheet.cli.audit_kafka import KafkaTopics
+    from callsheet.ports import SystemClock
+
+    loaded, settings = audit_of(pipeline)
+    core, clock = loaded.settings, SystemClock()
+    with opened(settings) as store:
+        reports = Check(
+            store,
+            KafkaTopics(core, clock),
+            decoder_of(loaded),
+            settings.generations,
+            core.dead_letters.retention_hours,
+            clock,
+        ).run()
+    holds = not any(report.book.faults for report in reports)
+    data = {"holds": holds, "lanes": [report.as_data() for report in reports]}
+    console.emit(json, data, lambda out: _render(out, reports, holds))
+    if not holds:
+        raise typer.Exit(1)
+
+
+def _render(out: Console, reports: list[LaneReport], holds: bool) -> None:
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table()
+    names = ("range", "ranges", "files", "rows", "in Kafka", "letters", "no change", "waiting")
+    table.add_column("lane")
+    for name in names:
+        table.add_column(name, justify="right")
+    for report in reports:
+        book = report.book
+        numbers = (report.compared, report.letters, report.no_change, report.waiting)
+        compared = ("-",) * 4 if report.begin is None else tuple(f"{n:,}" for n in numbers)
+        table.add_row(
+            book.lane.name + (" (redriven)" if report.is_redrive else ""),
+            f"{book.first:,}-{book.end:,}",
+            *(f"{n:,}" for n in (book.ranges, book.files, book.rows)),
+            *compared,
+        )
+    out.print(table)
+    for report in reports:
+        for fault in report.book.faults:
+            out.print(f"[red]{escape(report.book.lane.name)}[/]: {escape(fault)}")
+        if report.expired:
+            out.print(
+                f"[yellow]{escape(report.book.lane.name)}[/]: {report.expired:,} records cannot be "
+                "taken; they are older than dead letters are kept"
+            )
+    rows = sum(report.book.rows for report in reports)
+    verdict = "[green]holds[/]" if holds else "[bold red]does not hold[/]"
+    out.print(f"The audit {verdict}: {rows:,} rows.")
+
+
+@app.command()
+def rebuild(  # noqa: PLR0917 - typer turns each into an option
+    table: TableArgument,
+    into: Annotated[
+        str,
+        typer.Option(
+            help="A file (.parquet, .csv, .ndjson) or a database's URL; ${env:NAME} may stand for "
+            "its password."
+        ),
+    ],
+    as_of: Annotated[
+        str, typer.Option("--as-of", help="`now`, a date, or an ISO time (UTC if it does not say).")
+    ] = "now",
+    name: Annotated[
+        str | None, typer.Option(help="Of the table in the database; the source's if not given.")
+    ] = None,
+    renamed: Annotated[
+        list[str] | None,
+        typer.Option(help="OLD=NEW: a column that was renamed at the source; may be repeated."),
+    ] = None,
+    pipeline: PipelineOption = DEFAULT,
+    json: console.Json = False,
+) -> None:
+    """Make a table as it was, from the log of its changes. Writes its values.
+
+    A table in a database may exist, empty, with types of its own; else it is made.
+
+    Example: callsheet audit rebuild titles --as-of '2026-03-01' --into titles.parquet
+    """
+    from sinks.hive.archive import Archive
+    from sinks.hive.state import state
+
+    moment = instant(as_of)
+    with opened(audit_of(pipeline)[1]) as store:
+        found = state(Archive(store).table(table), moment, renamed=_renames(renamed or []))
+    rows = _written(found, into, name)
+    data: dict[str, Any] = {"table": table, "as_of": plain(moment), "rows": rows}
+    console.emit(json, {**data, "unknown": found.unknown}, lambda out: _told(out, found, rows))
+
+
+def _renames(pairs: list[str]) -> dict[str, str]:
+    """New name to old name."""
+    found: dict[str, str] = {}
+    for pair in pairs:
+        old, equals, new = pair.partition("=")
+        if not (old and equals and new):
+            raise UsageError(f"--renamed {pair}: write OLD=NEW")
+        found[new] = old
+    return found
+
+
+def _written(found: State, into: str, name: str | None) -> int:
+    from sinks.hive.rebuild import write_file, write_table
+
+    if "://" in into:
+        return write_table(found, _url(into), name or found.schema.source_table)
+    if name is not None:
+        raise UsageError("--name is for a table in a database")
+    return write_file(found, Path(into))
+
+
+def _url(text: str) -> Any:
+    """With its password resolved; that is never shown."""
+    import os
+
+    import sqlalchemy as sa
+
+    from callsheet.config.interpolation import Interpolation
+
+    faults: list[str] = []
+    resolve = Interpolation(os.environ, Path.cwd(), lambda _, message: faults.append(message)).of
+    try:
+        url = sa.make_url(text)
+    except sa.exc.ArgumentError as error:
+        raise UsageError(
+            "--into is no database URL", hint="such as mysql+pymysql://user@host:3306/database"
+        ) from error
+    if url.password is not None:
+        url = url.set(password=resolve(str(url.password)))
+    if faults:
+        raise UsageError(f"--into: {faults[0]}")
+    return url
+
+
+def _told(out: Console, found: State, rows: int) -> None:
+    from callsheet.cli.history import render_unknown
+
+    out.print(f"{rows:,} rows of {found.schema.source_table} written.")
+    render_unknown(out, found)
