@@ -32,6 +32,8 @@ class RunRecord:
     """When that process began, as the kernel has it: a pid alone may be somebody else's by now."""
     http: str
     """Base address of /livez, /readyz, /metrics, /status."""
+    brokers: str = ""
+    """``kafka.bootstrap_servers``: several stacks share a machine, and groups of one name."""
 
 
 @dataclass(frozen=True, slots=True)

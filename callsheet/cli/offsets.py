@@ -64,7 +64,9 @@ def reset(
     settings = _settings(pipeline)
     target = Target.parse(to)
     groups = KafkaGroups(connection_of(settings))
-    refuse_if_running(settings.group_id, running_workers(os.environ))
+    if not dry_run:
+        brokers = settings.kafka.bootstrap_servers
+        refuse_if_running(settings.group_id, brokers, running_workers(os.environ))
     partitions = groups.partitions(settings.source.subscription())
     wanted = [p for p in partitions if topic is None or p.topic in topic]
     moves = planned(groups, settings.group_id, wanted, target)

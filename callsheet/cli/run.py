@@ -118,7 +118,8 @@ class _Loaded:
 
         name, group, pid = self.settings.name, self.settings.group_id, os.getpid()
         file = str(self.file.absolute())
-        return RunRecord(name, file, group, self.workers, pid, started_s(pid), http)
+        brokers = self.settings.kafka.bootstrap_servers
+        return RunRecord(name, file, group, self.workers, pid, started_s(pid), http, brokers)
 
 
 def _load(files: Sequence[Path], workers: int | None) -> list[_Loaded]:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 from rich.table import Table
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from callsheet.config.models import PipelineSettings
     from callsheet.runtime import RunRecord, WorkerState
 
+Running: TypeAlias = "tuple[RunRecord, list[WorkerState] | None]"
 _STYLES = {"delivering": "green", "in trouble": "bold red", "not running": "yellow"}
 
 
@@ -96,30 +97,30 @@ def _pipelines(folder: Path) -> list[PipelineView]:
     """Every pipeline file here, and every pipeline that runs from elsewhere."""
     from callsheet.runtime import running_workers, states_of
 
-    running = {
-        record.pipeline: (record, states)
-        for record, states in states_of(running_workers(os.environ))
-    }
+    running = list(states_of(running_workers(os.environ)))
     views = [_view(file, running) for file in sorted(folder.glob("*.yaml"))]
-    elsewhere = (
-        _running_view(record, states, _lag_of(Path(record.file)))
-        for record, states in running.values()
-    )
+    elsewhere = (_running_view(record, states, _lag_of(record)) for record, states in running)
     return [*views, *elsewhere]
 
 
-def _view(
-    file: Path, running: dict[str, tuple[RunRecord, list[WorkerState] | None]]
-) -> PipelineView:
+def _view(file: Path, running: list[Running]) -> PipelineView:
+    """What runs of this file is taken out of ``running``."""
     settings, fault = _settings(file)
     if settings is None:
         return PipelineView(file.stem, str(file), "in trouble", fault)
     lag = _lag(settings)
-    found = running.pop(settings.name, None)
+    brokers = settings.kafka.bootstrap_servers
+    found = next((r for r in running if _is_of(r[0], settings.name, brokers)), None)
     if found is None:
         detail = f"callsheet run {file}"
         return PipelineView(settings.name, str(file), "not running", detail, lag.records, lag.error)
+    running.remove(found)
     return _running_view(*found, lag)
+
+
+def _is_of(record: RunRecord, pipeline: str, brokers: str) -> bool:
+    """A pipeline of that name may run for another stack as well."""
+    return record.pipeline == pipeline and record.brokers in {brokers, ""}
 
 
 def _running_view(record: RunRecord, states: list[WorkerState] | None, lag: Lag) -> PipelineView:
@@ -157,9 +158,13 @@ def _settings(file: Path) -> tuple[PipelineSettings | None, str]:
         return None, f"{error.message}; `callsheet validate {file}` says what"
 
 
-def _lag_of(file: Path) -> Lag:
-    settings, fault = _settings(file)
-    return _lag(settings) if settings else Lag(error=fault)
+def _lag_of(record: RunRecord) -> Lag:
+    settings, fault = _settings(Path(record.file))
+    if settings is None:
+        return Lag(error=fault)
+    if not _is_of(record, settings.name, settings.kafka.bootstrap_servers):
+        return Lag(error=f"it reads from other brokers, {record.brokers}")
+    return _lag(settings)
 
 
 def _lag(settings: PipelineSettings) -> Lag:

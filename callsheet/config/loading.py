@@ -86,9 +86,12 @@ def read(file: FilePath) -> str:
     try:
         return file.read_text("utf-8")
     except OSError as error:
-        raise ConfigError(f"{file} cannot be read: {error.strerror}") from error
+        raise ConfigError(
+            f"{file} cannot be read: {error.strerror}",
+            hint="give a pipeline file, for instance cdc-config/pipelines/search.yaml",
+        ) from error
     except UnicodeDecodeError as error:
-        raise ConfigError(f"{file} is not UTF-8") from error
+        raise ConfigError(f"{file} is not UTF-8", hint="save it as UTF-8") from error
 
 
 class _Loading:

@@ -123,12 +123,12 @@ def _checked(found: PartitionOffsets, after: Offset) -> Offset:
     return after
 
 
-def refuse_if_running(group_id: str, running: Sequence[RunRecord]) -> None:
+def refuse_if_running(group_id: str, brokers: str, running: Sequence[RunRecord]) -> None:
     """Raises:
-    UsageError: one of this machine's workers is of that group.
+    UsageError: one of this machine's workers is of that group, on those brokers.
     """
     for record in running:
-        if record.group_id == group_id:
+        if record.group_id == group_id and record.brokers in {brokers, ""}:
             raise UsageError(
                 f"{record.pipeline} runs (process {record.pid})",
                 hint=f"stop it first: kill {record.pid}",

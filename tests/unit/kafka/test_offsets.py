@@ -78,7 +78,8 @@ def test_lag_is_never_invented(
 
 
 def test_a_running_group_is_not_moved() -> None:
-    record = RunRecord("search", "f", "g", 1, 42, 0.0, "http://x")
-    refuse_if_running("other", [record])
+    record = RunRecord("search", "f", "g", 1, 42, 0.0, "http://x", "here:9092")
+    refuse_if_running("other", "here:9092", [record])
+    refuse_if_running("g", "elsewhere:9092", [record])
     with pytest.raises(UsageError, match="search runs"):
-        refuse_if_running("g", [record])
+        refuse_if_running("g", "here:9092", [record])
