@@ -67,7 +67,11 @@ class RebalanceListener(Protocol):
     """Called by the consumer from within its own poll."""
 
     def on_assigned(self, partitions: Collection[Partition]) -> Mapping[Partition, Offset]:
-        """Returns where to start, for partitions of which the sink knows better."""
+        """Returns where to start, for partitions of which the sink knows better.
+
+        Raises:
+            RetryableError: the sink cannot tell now: nothing was noted, ask again.
+        """
         ...
 
     def on_revoked(self, partitions: Collection[Partition]) -> None: ...

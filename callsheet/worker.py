@@ -152,6 +152,7 @@ class Worker:
     # --- the group: called by the consumer, from within its poll and close ----------------------
 
     def on_assigned(self, partitions: Collection[Partition]) -> Mapping[Partition, Offset]:
+        starts = self._sink.assigned(partitions)  # raises before anything of them is noted
         self._note_rebalance("assigned", partitions)
         self._has_joined = True
         self._ledger.assigned(partitions, self._delivery.parked)
@@ -159,7 +160,7 @@ class Worker:
         still = [p for p in partitions if self._is_paused or p.topic in self._delivery.parked]
         if still:
             self._consumer.pause(still)
-        return self._sink.assigned(partitions)
+        return starts
 
     def on_revoked(self, partitions: Collection[Partition]) -> None:
         """Finish what is theirs within the budget, commit it, forget them."""

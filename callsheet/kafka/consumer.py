@@ -93,26 +93,26 @@ class GroupConsumer:
             client.incremental_assign([])  # else the client would take them up, at any offset
 
     def _take_up(self, listener: RebalanceListener) -> bool:
-        """The partitions that wait become ours, if the group says where to start.
+        """The partitions that wait become ours, if group and sink say where to start.
 
-        When its coordinator is away they go on waiting, and each poll tries again: the partitions
-        that we have already are served meanwhile, and the process needs no restart.
+        When the coordinator is away, or the sink's store, they go on waiting, and each poll tries
+        again: the partitions that we have already are served meanwhile, and the process needs no
+        restart.
         """
+        # Pausing takes effect only on what is assigned, so it waits until that is done below.
+        self._paused_in_callback = []
         try:
             committed = self._committed(self._unplaced)
+            starts = listener.on_assigned(_partitions(committed))
+            self._unplaced = []
+            self._client.incremental_assign([_placed(tp, starts) for tp in committed])
+            if self._paused_in_callback:
+                self._client.pause(self._paused_in_callback)
         except RetryableError as error:
             self._log.warning(
                 "assignment waits", cause=error.message, partitions=len(self._unplaced)
             )
             return False
-        self._unplaced = []
-        # Pausing takes effect only on what is assigned, so it waits until that is done below.
-        self._paused_in_callback = []
-        try:
-            starts = listener.on_assigned(_partitions(committed))
-            self._client.incremental_assign([_placed(tp, starts) for tp in committed])
-            if self._paused_in_callback:
-                self._client.pause(self._paused_in_callback)
         finally:
             self._paused_in_callback = None
         return True

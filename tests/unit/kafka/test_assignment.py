@@ -1,0 +1,91 @@
+"""Partitions that the group gave us wait until somebody knows where they start."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
+
+import pytest
+import structlog
+from confluent_kafka import TopicPartition
+
+from callsheet.batch import Offset, Partition
+from callsheet.errors import RetryableError
+from callsheet.kafka.consumer import GroupConsumer
+from callsheet.kafka.settings import Connection, Membership
+
+P0 = Partition("films", 0)
+
+
+class Client:
+    """What the consumer asks of librdkafka for an assignment; no broker."""
+
+    def __init__(self) -> None:
+        self.assigned: list[list[tuple[str, int, int]]] = []
+
+    def committed(self, found: list[TopicPartition], timeout: float) -> list[TopicPartition]:
+        return [TopicPartition(tp.topic, tp.partition, 7) for tp in found]
+
+    def incremental_assign(self, found: list[TopicPartition]) -> None:
+        self.assigned.append([(tp.topic, tp.partition, tp.offset) for tp in found])
+
+    def incremental_unassign(self, found: list[TopicPartition]) -> None:
+        pass
+
+    def consume(self, number: int, timeout: float) -> list[Any]:
+        return []
+
+
+class Listener:
+    """Its store is away until told otherwise."""
+
+    def __init__(self) -> None:
+        self.is_away = True
+        self.revoked: list[Partition] = []
+
+    def on_assigned(self, partitions: Collection[Partition]) -> Mapping[Partition, Offset]:
+        if self.is_away:
+            raise RetryableError("the store is away")
+        return dict.fromkeys(partitions, 5)
+
+    def on_revoked(self, partitions: Collection[Partition]) -> None:
+        self.revoked += partitions
+
+    def on_lost(self, partitions: Collection[Partition]) -> None:
+        self.revoked += partitions
+
+
+@pytest.fixture
+def client() -> Client:
+    return Client()
+
+
+@pytest.fixture
+def consumer(client: Client) -> Iterator[Any]:
+    real = GroupConsumer(
+        Connection("127.0.0.1:1"), Membership("test-assignment"), structlog.get_logger()
+    )
+    closing, member = real._client, real
+    member._client = client  # type: ignore[assignment]
+    yield member
+    closing.close()
+
+
+def test_a_store_that_is_away_is_asked_again_at_each_poll(consumer: Any, client: Client) -> None:
+    listener = Listener()
+    consumer._assign(listener, client, [TopicPartition("films", 0)])
+    consumer.poll(10, 0)
+    assert client.assigned == [[]]
+    listener.is_away = False
+    consumer.poll(10, 0)
+    consumer.poll(10, 0)
+    assert client.assigned == [[], [("films", 0, 5)]]
+
+
+def test_what_waits_can_be_taken_away_again(consumer: Any, client: Client) -> None:
+    listener = Listener()
+    consumer._assign(listener, client, [TopicPartition("films", 0)])
+    consumer._revoke(listener, client, [TopicPartition("films", 0)])
+    listener.is_away = False
+    consumer.poll(10, 0)
+    assert (client.assigned, listener.revoked) == ([[]], [])
