@@ -25,7 +25,7 @@ test: setup ## all tests, on real servers that the suite starts and stops by its
 	@$(PYTEST)
 
 test-fast: setup ## the tests that need no server (under 60 s)
-	@$(PYTEST) -m "not stack and not slow"
+	@$(PYTEST) -m "not stack and not slow" -n auto
 
 bench: setup ## every benchmark, results in benchmarks/results/
 	@$(BIN)/python -m benchmarks
