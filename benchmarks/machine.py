@@ -6,7 +6,7 @@ import os
 import platform
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -53,7 +53,7 @@ class Calm:
     busy_share: float
     load: float
     waited_s: float
-    loop_ms: float = field(default_factory=lambda: loop_ms())
+    loop_ms: float
 
     @property
     def is_idle(self) -> bool:
@@ -99,4 +99,4 @@ def wait_for_calm(
         share = probe(PROBE_S)
         waited = clock() - start
         if share <= IDLE_BUSY_SHARE or waited >= patience_s:
-            return Calm(share, os.getloadavg()[0], waited)
+            return Calm(share, os.getloadavg()[0], waited, loop_ms())
