@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -26,12 +27,12 @@ if TYPE_CHECKING:
     from callsheet.cli.audit_check import LaneReport
     from sinks.hive.state import State
 
-app = typer.Typer(name="audit", help="Is the audit whole, and a table rebuilt from it.")
+app = typer.Typer(name="audit", help="Is the audit whole; a table rebuilt from it; shown in Hive.")
 
 
 @app.callback()
 def group() -> None:
-    """Is the audit whole, and a table rebuilt from it."""
+    """Is the audit whole; a table rebuilt from it; shown in Hive."""
 
 
 @app.command()
@@ -97,6 +98,40 @@ def _render(out: Console, reports: list[LaneReport], holds: bool) -> None:
     rows = sum(report.book.rows for report in reports)
     verdict = "[green]holds[/]" if holds else "[bold red]does not hold[/]"
     out.print(f"The audit {verdict}: {rows:,} rows.")
+
+
+@app.command()
+def publish(
+    pipeline: PipelineArgument,
+    every: Annotated[
+        float | None,
+        typer.Option(min=1, help="Again and again, so many seconds apart; outlives outages."),
+    ] = None,
+    json: console.Json = False,
+) -> None:
+    """Show the audit in Hive: tables, new columns, partitions, and views over them.
+
+    Idempotent. The worker needs none of it: while Hive is away the files are written all the same.
+
+    Example: callsheet audit publish cdc-config/pipelines/audit.yaml --every 60
+    """
+    from callsheet.cli.audit_publish import published, repeatedly
+
+    settings = audit_of(pipeline)[1]
+    if every is not None:
+        repeatedly(settings, every)
+    with opened(settings) as store:
+        done = published(settings, store)
+    console.emit(json, done, lambda out: _listed(out, done))
+
+
+def _listed(out: Console, done: Mapping[str, Any]) -> None:
+    for kind, what in done.items():
+        if what:
+            names = what if isinstance(what, list) else [f"{k}: {n}" for k, n in what.items()]
+            out.print(f"{kind}: {', '.join(names)}")
+    if not any(done.values()):
+        out.print("Hive shows all of it already.")
 
 
 @app.command()

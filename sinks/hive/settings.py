@@ -105,10 +105,40 @@ class RotationSettings(_Section):
     )
 
 
+class HiveServerSettings(_Section):
+    """The HiveServer2 that shows the audit. Only `callsheet audit publish` asks it anything."""
+
+    host: str = Field(min_length=1)
+    port: int = Field(default=10_000, ge=1, le=65_535)
+    database: str = Field(
+        default="callsheet", pattern=r"^[a-z0-9_]+$", description="Made if it is not there."
+    )
+    location: str = Field(
+        pattern=r"^[a-z0-9]+://\S*[^/\s]$",
+        description="The store's root as Hive names it: hdfs://nameservice/warehouse/callsheet, "
+        "s3a://bucket/prefix, file:///var/lib/callsheet/audit.",
+    )
+    authentication: Literal["NONE", "NOSASL", "LDAP"] = Field(
+        default="NONE", description="As hive.server2.authentication says."
+    )
+    username: str = Field(default="callsheet", min_length=1)
+    password: SecretStr | None = Field(default=None, description="With LDAP only.")
+    timeout_seconds: float = Field(default=120.0, gt=0, description="Of a single answer.")
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> HiveServerSettings:
+        if (self.password is not None) != (self.authentication == "LDAP"):
+            raise ValueError("a password goes with authentication: LDAP, and only with it")
+        return self
+
+
 class HiveSettings(_Section):
     """Where the audit is, how its tables are named, and how big its files get."""
 
     store: StoreSettings = Field(description="Where the files are; `type` chooses.")
+    server: HiveServerSettings | None = Field(
+        default=None, description="Where `callsheet audit publish` makes the audit visible."
+    )
     table: str = Field(
         default="{database}_{table}",
         description="Name of the Hive table per source table; {source}, {database}, {table} are "

@@ -21,6 +21,8 @@ from sinks.hive.layout import PARTITION_COLUMN, TableLayout
 from sinks.hive.settings import RotationSettings
 
 ZSTD_LEVEL: Final = 1
+_HIVE_METADATA: Final = {"writer.date.proleptic": "true"}
+"""Hive takes days before 1582-10-15 in files of others for Julian ones, unless they say this."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +102,7 @@ class Pile:
 def _parquet_writer(file: IO[bytes], layout: TableLayout, compression: str) -> pq.ParquetWriter:
     arrow = layout.arrow
     rare = set(layout.many_valued)
-    return pq.ParquetWriter(
+    writer = pq.ParquetWriter(
         pa.PythonFile(file, "w"),
         arrow,
         compression=compression,
@@ -109,6 +111,8 @@ def _parquet_writer(file: IO[bytes], layout: TableLayout, compression: str) -> p
         store_schema=False,  # our Arrow types are nobody else's business
         write_page_index=False,
     )
+    writer.add_key_value_metadata(_HIVE_METADATA)
+    return writer
 
 
 class OpenRange:

@@ -5,18 +5,27 @@ kill -9, and the latest images are the tables.
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
+from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
+import sqlalchemy as sa
 
 from finance.database import Role
 from finance.tables import BUSINESS_TABLES
+from sinks.hive.archive import Archive
 from sinks.hive.ranges import RangeLog
+from sinks.hive.rebuild import write_table
+from sinks.hive.state import state
 from sinks.hive.stores.local import LocalStore
 from stack import Stack
-from tests.support.hive import ranges, rows
+from tests.support.finance import Database, a_database
+from tests.support.hive import files, ranges, rows
 from tests.support.main_job import MainJob, a_main_job
 from tests.support.main_job_files import Pipeline
 from tests.support.polling import until
@@ -27,6 +36,7 @@ KILLS = 3
 @pytest.fixture
 def job(live_stack: Stack, tmp_path: Path) -> Iterator[MainJob]:
     with a_main_job(live_stack, tmp_path) as made:
+        made.database.load()  # real films
         made.simulate(300, seed=1)
         made.start_capture()
         yield made
@@ -66,6 +76,8 @@ def test_each_record_is_one_row_and_the_latest_are_the_tables(
     job.wait_until_in_sync(audit)
     assert_complete(job, audit, store)
     assert_latest(job, store)
+    assert_checked(job, audit, store)
+    assert_rebuilt(job, store)
     until(lambda: worker.counters().missing == 0, "every record is accounted for")
     assert worker.counters().of("dead_lettered") == 0
 
@@ -103,3 +115,47 @@ def assert_latest(job: MainJob, store: LocalStore) -> None:
             continue
         latest = frame.sort("version").group_by("id").last()
         assert set(latest.filter(pl.col("type") != "d")["id"]) == there, table.name
+
+
+def assert_checked(job: MainJob, audit: Pipeline, store: LocalStore) -> None:
+    """`callsheet audit check` holds, over each record; and sees a file that is gone."""
+    code, found = check(job, audit)
+    assert (code, found["holds"]) == (0, True), found
+    records = [record for record in job.records(audit.topics) if record.value() is not None]
+    assert sum(lane["compared"] for lane in found["lanes"]) == len(records)
+    file = files(store, "titles")[0]
+    content = store.read(file) or b""
+    store.remove(file)
+    code, found = check(job, audit)
+    assert (code, found["holds"]) == (1, False)
+    faults = " / ".join(fault for lane in found["lanes"] for fault in lane["faults"])
+    assert f"{file} is gone" in faults
+    assert "in no file and no dead letter" in faults
+    store.put(file, BytesIO(content))
+
+
+def check(job: MainJob, audit: Pipeline) -> tuple[int, Any]:
+    words = [sys.executable, "-m", "callsheet.cli", "audit", "check", str(audit.path), "--json"]
+    done = subprocess.run(words, env={**job.environ}, capture_output=True, check=False, text=True)
+    assert done.returncode in {0, 1}, done.stderr
+    return done.returncode, json.loads(done.stdout)
+
+
+def assert_rebuilt(job: MainJob, store: LocalStore) -> None:
+    """Every table, from nothing but its changes, into a database of another name."""
+    with a_database(job.stack.environment()) as copy:
+        copy.up()
+        for table in BUSINESS_TABLES:
+            found = state(Archive(store).table(table.name))
+            assert found.unknown == {}
+            write_table(found, copy.engine(Role.ADMIN).url, table.name)
+            theirs, ours = _rows(copy, table), _rows(job.database, table)
+            assert theirs == ours, table.name
+            assert len(ours) > 0, table.name
+
+
+def _rows(database: Database, table: sa.Table) -> list[tuple[object, ...]]:
+    """Every column, also those that MySQL's own clock writes."""
+    with database.engine(Role.READER).connect() as connection:
+        ordered = sa.select(table).order_by(*table.primary_key.columns)
+        return [tuple(row) for row in connection.execute(ordered)]

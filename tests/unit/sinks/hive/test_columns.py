@@ -89,6 +89,8 @@ def written(batch: Batch) -> pl.DataFrame:
         file.seek(0)
         content = file.read()
     assert pq.read_schema(BytesIO(content)).names == [column.name for column in layout.columns]
+    # Without it Hive shifts the days before 1582.
+    assert pq.read_metadata(BytesIO(content)).metadata[b"writer.date.proleptic"] == b"true"
     return pl.read_parquet(BytesIO(content))
 
 

@@ -1,0 +1,129 @@
+"""The audit made visible: tables, columns, partitions and views in Hive as the log of ranges has
+them. Idempotent: what is there is left alone, so it may be done at any time and by several.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from callsheet.errors import FatalError
+from sinks.hive import ddl
+from sinks.hive.hiveserver import Catalog
+from sinks.hive.layout import PARTITION_COLUMN
+from sinks.hive.ranges import RangeLog
+
+_PARTITIONS_AT_ONCE: Final = 200
+
+
+@dataclass(slots=True)
+class Registered:
+    """What was done; empty where all was there."""
+
+    tables: list[str] = field(default_factory=list)
+    columns: dict[str, int] = field(default_factory=dict)
+    """Statements about columns, per table."""
+    partitions: dict[str, int] = field(default_factory=dict)
+    views: list[str] = field(default_factory=list)
+
+    def __bool__(self) -> bool:
+        return bool(self.tables or self.columns or self.partitions or self.views)
+
+
+class Registration:
+    """``location``: the store's root as Hive names it."""
+
+    def __init__(self, log: RangeLog, catalog: Catalog, database: str, location: str) -> None:
+        self._log, self._catalog = log, catalog
+        self._database = ddl.quoted(database)
+        self._location = location.rstrip("/")
+
+    def run(self) -> Registered:
+        """
+        Raises:
+            RetryableError: Hive or the store is away; what was done stays done.
+            FatalError: Hive refuses, or has something else under one of our names.
+        """
+        done, dates = Registered(), self._dates()
+        self._catalog.run(f"CREATE DATABASE IF NOT EXISTS {self._database}")
+        there = {row[0] for row in self._catalog.rows(f"SHOW TABLES IN {self._database}")}
+        there |= {row[0] for row in self._catalog.rows(f"SHOW VIEWS IN {self._database}")}
+        for table in self._log.tables():
+            is_changed = self._table(table, table in there, done)
+            self._partitions(table, dates.get(table, set()), done)
+            self._views(table, there, done, is_changed=is_changed)
+        return done
+
+    def _dates(self) -> Mapping[str, set[str]]:
+        """Per table the dates that its files are of."""
+        found: defaultdict[str, set[str]] = defaultdict(set)
+        for lane in self._log.lanes():
+            for entry in self._log.entries(lane):
+                for file in entry.files:
+                    found[file.table].add(file.date)
+        return found
+
+    def _table(self, table: str, is_there: bool, done: Registered) -> bool:  # noqa: FBT001
+        name, wanted = self._name(table), ddl.columns_of(self._log.schemas(table))
+        location = f"{self._location}/{table}"
+        if not is_there:
+            self._catalog.run(ddl.create_table(name, wanted, location))
+            done.tables.append(table)
+            return True
+        self._require_ours(table, location)
+        statements = ddl.alter_columns(name, self._columns(name), wanted)
+        for statement in statements:
+            self._catalog.run(statement)
+        if statements:
+            done.columns[table] = len(statements)
+        return bool(statements)
+
+    def _require_ours(self, table: str, location: str) -> None:
+        asked = f"SHOW TBLPROPERTIES {self._name(table)}"
+        properties = {row[0]: row[1] for row in self._catalog.rows(asked) if len(row) > 1}
+        found = properties.get(ddl.LOCATION_PROPERTY)
+        if found != location:
+            what = f"of another audit, at {found}" if found else "not ours"
+            raise FatalError(
+                f"Hive has a table {self._name(table)} that is {what}",
+                hint="name another sink.server.database, or drop that table; it is external, so "
+                "its files stay",
+            )
+
+    def _columns(self, name: str) -> dict[str, str]:
+        """As Hive has them, without the partition's."""
+        found: dict[str, str] = {}
+        for column, kind, *_ in self._catalog.rows(f"DESCRIBE {name}"):
+            if not column or column.startswith("#"):
+                break  # from here on it tells of partitions
+            found[column] = kind.upper()
+        found.pop(PARTITION_COLUMN, None)
+        return found
+
+    def _partitions(self, table: str, dates: set[str], done: Registered) -> None:
+        name = self._name(table)
+        told = self._catalog.rows(f"SHOW PARTITIONS {name}")
+        there = {row[0].removeprefix(f"{PARTITION_COLUMN}=") for row in told}
+        missing = sorted(dates - there)
+        for start in range(0, len(missing), _PARTITIONS_AT_ONCE):
+            chunk = missing[start : start + _PARTITIONS_AT_ONCE]
+            self._catalog.run(ddl.add_partitions(name, chunk))
+        if missing:
+            done.partitions[table] = len(missing)
+
+    def _views(self, table: str, there: set[str], done: Registered, *, is_changed: bool) -> None:
+        columns = self._columns(self._name(table))
+        for view, statement in ddl.views(table, self._database, columns).items():
+            if view in self._log.tables():
+                raise FatalError(
+                    f"the view {view} would have the name of a table of the audit",
+                    hint="give the tables other names in sink.table",
+                )
+            if is_changed or view not in there:
+                self._catalog.run(statement)
+                done.views.append(view)
+
+    def _name(self, table: str) -> str:
+        return f"{self._database}.{ddl.quoted(table)}"

@@ -1,0 +1,140 @@
+"""What Hive is told, and when it is told nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from callsheet.batch import Partition
+from callsheet.errors import FatalError
+from callsheet.schema import Column, Kind
+from sinks.hive import ddl
+from sinks.hive.ranges import RangeLog
+from sinks.hive.registration import Registration
+from tests.support.batches import a_batch, a_schema, upsert
+from tests.support.hive import a_sink, memory_store, within
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "both"),
+    [
+        ("BIGINT", "BIGINT", "BIGINT"),
+        ("INT", "BIGINT", "BIGINT"),
+        ("DECIMAL(6,2)", "DECIMAL(8,4)", "DECIMAL(8,4)"),
+        ("DECIMAL(10,0)", "DECIMAL(6,4)", "DECIMAL(14,4)"),
+        ("DECIMAL(38,0)", "DECIMAL(38,1)", "STRING"),
+        ("BIGINT", "DECIMAL(20,0)", "DECIMAL(20,0)"),
+        ("INT", "DECIMAL(4,2)", "DECIMAL(12,2)"),
+        ("DATE", "TIMESTAMP", "STRING"),
+        ("STRING", "DOUBLE", "STRING"),
+    ],
+)
+def test_a_common_type_holds_the_values_of_both(one: str, other: str, both: str) -> None:
+    assert ddl.common(one, other) == both
+    assert ddl.common(other, one) == both
+    assert ddl.common(both, one) == both
+
+
+def test_texts_are_quoted() -> None:
+    assert ddl.literal("file:///it's\\here") == "'file:///it\\'s\\\\here'"
+    assert "`after_a b`" in ddl.create_table("t", {"after_a b": "STRING"}, "file:///x")
+
+
+class FakeHive:
+    """Remembers what it was told, and answers as Hive would."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+        self.tables: dict[str, dict[str, str]] = {}
+        self.partitions: list[str] = []
+        self.location = ""
+
+    def run(self, statement: str) -> None:
+        self.told.append(statement)
+
+    def rows(self, statement: str) -> list[tuple[Any, ...]]:
+        if statement.startswith("SHOW TABLES"):
+            return [(name,) for name in self.tables]
+        if statement.startswith("SHOW TBLPROPERTIES"):
+            return [("EXTERNAL", "TRUE"), (ddl.LOCATION_PROPERTY, self.location)]
+        if statement.startswith("SHOW PARTITIONS"):
+            return [(f"event_date={date}",) for date in self.partitions]
+        if statement.startswith("DESCRIBE"):
+            columns = self.tables.get("finance_plans", {})
+            listed = [(name, kind.lower(), "") for name, kind in columns.items()]
+            return [*listed, ("event_date", "date", ""), ("", None, None), ("# Partition", "", "")]
+        return []
+
+
+@pytest.fixture
+def log() -> RangeLog:
+    store = memory_store()
+    sink = a_sink(store)
+    sink.open()
+    sink.assigned([Partition("studio.finance.plans", 0)])
+    schema = a_schema(Column("name", Kind.STRING), table="plans")
+    sink.write(a_batch([upsert(1, name="x")], schema), within())
+    sink.flush(within())
+    sink.close()
+    return RangeLog(store)
+
+
+def registration(log: RangeLog, hive: FakeHive) -> Registration:
+    return Registration(log, hive, "audit", "s3a://bucket/audit")
+
+
+def test_a_new_table_is_made_with_its_partitions_and_views(log: RangeLog) -> None:
+    hive = FakeHive()
+    done = registration(log, hive).run()
+    assert done.tables == ["finance_plans"]
+    assert done.partitions == {"finance_plans": 1}
+    assert len(done.views) == 3
+    database, table, partition, *views = hive.told
+    assert database == "CREATE DATABASE IF NOT EXISTS `audit`"
+    assert "LOCATION 's3a://bucket/audit/finance_plans'" in table
+    assert "`after_name` STRING" in table
+    assert partition.endswith("PARTITION (`event_date`='2027-01-15')")
+    assert all(view.startswith("CREATE OR REPLACE VIEW `audit`.`finance_plans_") for view in views)
+
+
+def test_what_is_there_is_left_alone_whatever_hive_has_beside_it(log: RangeLog) -> None:
+    hive = FakeHive()
+    wanted = ddl.columns_of(log.schemas("finance_plans"))
+    views: dict[str, dict[str, str]] = {
+        f"finance_plans_{view}": {} for view in ("history", "latest", "as_of")
+    }
+    # A column that was there before the log was cut, and a type that holds more.
+    hive.tables = {
+        "finance_plans": {**wanted, "after_gone": "STRING", "after_id": "STRING"},
+        **views,
+    }
+    hive.partitions = ["2027-01-15", "2026-01-01"]
+    hive.location = "s3a://bucket/audit/finance_plans"
+    assert not registration(log, hive).run()
+    assert hive.told == ["CREATE DATABASE IF NOT EXISTS `audit`"]
+
+
+def test_new_columns_reach_the_partitions_that_there_are(log: RangeLog) -> None:
+    hive = FakeHive()
+    wanted = ddl.columns_of(log.schemas("finance_plans"))
+    old = {name: kind for name, kind in wanted.items() if not name.endswith("_name")}
+    hive.tables = {"finance_plans": {**old, "after_id": "INT"}}
+    hive.location = "s3a://bucket/audit/finance_plans"
+    done = registration(log, hive).run()
+    assert done.columns == {"finance_plans": 2}
+    name = "`audit`.`finance_plans`"
+    assert hive.told[1:3] == [
+        f"ALTER TABLE {name} ADD COLUMNS (`before_name` STRING, `after_name` STRING) CASCADE",
+        f"ALTER TABLE {name} CHANGE COLUMN `after_id` `after_id` BIGINT CASCADE",
+    ]
+    assert len(done.views) == 3
+
+
+def test_a_table_of_another_audit_is_not_touched(log: RangeLog) -> None:
+    hive = FakeHive()
+    hive.tables = {"finance_plans": {}}
+    hive.location = "s3a://elsewhere"
+    with pytest.raises(FatalError, match="of another audit, at s3a://elsewhere"):
+        registration(log, hive).run()
+    assert len(hive.told) == 1
