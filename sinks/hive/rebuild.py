@@ -111,12 +111,13 @@ def write_table(state: State, url: sa.URL, name: str) -> int:
     types count, and its generated columns are left to it. Otherwise it is made.
 
     Raises:
-        UsageError: it has rows, or lacks a column.
-        UnavailableError: the database does not answer, or refuses us.
+        UsageError: it has rows, or lacks a column; or the URL's driver is not here.
+        UnavailableError: the database does not answer, or does not let us in.
+        PreconditionError: it does not take the rows.
     """
-    engine = sa.create_engine(url, hide_parameters=True)
+    engine = _engine(url)
     try:
-        with engine.begin() as connection:
+        with _connected(engine) as connection, connection.begin():
             if engine.dialect.name == "mysql":
                 connection.exec_driver_sql(_MYSQL_SESSION)
             columns = _target(connection, state, name)
@@ -126,14 +127,41 @@ def write_table(state: State, url: sa.URL, name: str) -> int:
             for chunk in _records(state, columns, engine.dialect.name):
                 connection.execute(statement, chunk)
     except sa.exc.SQLAlchemyError as error:
-        reason = str(getattr(error, "orig", None) or error)
-        raise UnavailableError(
-            f"{url.render_as_string()} did not take the table {name}: {reason}",
-            hint="nothing of it was written; look at the address, the rights, the table's types",
+        raise PreconditionError(
+            f"the table {name} could not be written: {_number(error)}",
+            hint="nothing of it was; look the number up: rights, the table's types, or its room",
         ) from error
     finally:
         engine.dispose()
     return state.frame.height
+
+
+def _engine(url: sa.URL) -> sa.Engine:
+    try:
+        return sa.create_engine(url, hide_parameters=True)
+    except (sa.exc.ArgumentError, ImportError) as error:
+        raise UsageError(
+            f"there is no driver for {url.drivername} here",
+            hint="for MySQL write mysql+pymysql://…; others need their driver installed",
+        ) from error
+
+
+def _connected(engine: sa.Engine) -> sa.Connection:
+    try:
+        return engine.connect()
+    except (sa.exc.SQLAlchemyError, OSError) as error:
+        where = engine.url.set(password=None).render_as_string()
+        raise UnavailableError(
+            f"{where} does not let us in: {_number(error)}",
+            hint="is the address right, does the user exist, with this password?",
+        ) from error
+
+
+def _number(error: BaseException) -> str:
+    """The driver's kind of error and its number: its sentence may show a row's values."""
+    origin = getattr(error, "orig", None) or error
+    number = origin.args[0] if origin.args and isinstance(origin.args[0], int) else ""
+    return f"{type(origin).__name__} {number}".rstrip()
 
 
 def _target(connection: sa.Connection, state: State, name: str) -> list[ImageColumn]:

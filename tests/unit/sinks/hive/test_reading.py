@@ -14,7 +14,7 @@ import pytest
 import sqlalchemy as sa
 
 from callsheet.batch import Partition
-from callsheet.errors import FatalError, UsageError
+from callsheet.errors import FatalError, PreconditionError, UnavailableError, UsageError
 from callsheet.event import Op
 from callsheet.schema import Column, Kind, TableSchema
 from sinks.hive.archive import Archive
@@ -253,6 +253,8 @@ def test_a_table_is_made_or_filled_and_never_mixed(every: State, tmp_path: Path)
     with engine.begin() as connection:
         first, second = connection.exec_driver_sql("SELECT * FROM plans ORDER BY id").mappings()
         connection.exec_driver_sql("CREATE TABLE narrow (id INTEGER)")
+        connection.exec_driver_sql("CREATE TABLE picky AS SELECT * FROM plans WHERE 1 = 0")
+        connection.exec_driver_sql("CREATE UNIQUE INDEX one ON picky (name <> 'Q')")
     engine.dispose()
     assert first["amount"] == "-123456789012345678901234567890123456.78"
     assert (first["big"], first["data"], first["name"]) == (
@@ -265,3 +267,13 @@ def test_a_table_is_made_or_filled_and_never_mixed(every: State, tmp_path: Path)
         write_table(every, url, "plans")
     with pytest.raises(UsageError, match="has no column amount"):
         write_table(every, url, "narrow")
+    with pytest.raises(PreconditionError, match="could not be written: Integrity") as caught:
+        write_table(every, url, "picky")
+    assert "é" not in str(caught.value) + caught.value.hint
+    with pytest.raises(UnavailableError, match="does not let us in") as away:
+        write_table(every, sa.make_url("mysql+pymysql://me:secret@127.0.0.1:1/x"), "plans")
+    assert "secret" not in away.value.message + away.value.hint
+    with pytest.raises(UsageError, match="no driver for mysql"):
+        write_table(every, sa.make_url("mysql://me@127.0.0.1/x"), "plans")
+    with pytest.raises(UsageError, match="no driver for nonsense"):
+        write_table(every, sa.make_url("nonsense://me@127.0.0.1/x"), "plans")
