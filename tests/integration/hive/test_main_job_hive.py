@@ -71,7 +71,9 @@ def test_each_record_is_one_row_and_the_latest_are_the_tables(
         before, worker = entries(), job.start(audit)
         job.simulate(400, seed=10 + kill)
         until(lambda: entries() > before, "something is written")  # noqa: B023 - called at once
+        assert_holds(job, audit)  # while it writes
         worker.kill()
+        assert_holds(job, audit)
     worker = job.start(audit)
     job.wait_until_in_sync(audit)
     assert_complete(job, audit, store)
@@ -132,6 +134,11 @@ def assert_checked(job: MainJob, audit: Pipeline, store: LocalStore) -> None:
     assert f"{file} is gone" in faults
     assert "in no file and no dead letter" in faults
     store.put(file, BytesIO(content))
+
+
+def assert_holds(job: MainJob, audit: Pipeline) -> None:
+    code, found = check(job, audit)
+    assert (code, found["holds"]) == (0, True), found
 
 
 def check(job: MainJob, audit: Pipeline) -> tuple[int, Any]:
