@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import struct
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -120,11 +121,12 @@ def write_table(state: State, url: sa.URL, name: str) -> int:
         with _connected(engine) as connection, connection.begin():
             if engine.dialect.name == "mysql":
                 connection.exec_driver_sql(_MYSQL_SESSION)
-            columns = _target(connection, state, name)
+            there = _target(connection, state, name)
+            columns = [each for each in state.columns if each.name in there]
             # Typed as the values are: what the table's own types are is the database's business.
             typed = [sa.column(each.name, _sql_type(each.hive, is_key=False)) for each in columns]
             statement = sa.insert(sa.table(name, *typed))
-            for chunk in _records(state, columns, engine.dialect.name):
+            for chunk in _records(state, columns, there, engine.dialect.name):
                 connection.execute(statement, chunk)
     except sa.exc.SQLAlchemyError as error:
         raise PreconditionError(
@@ -164,24 +166,46 @@ def _number(error: BaseException) -> str:
     return f"{type(origin).__name__} {number}".rstrip()
 
 
-def _target(connection: sa.Connection, state: State, name: str) -> list[ImageColumn]:
+_Types = Mapping[str, str]
+"""Columns to fill and their types in MySQL's words; empty where they are of no consequence."""
+
+_MYSQL_COLUMNS: Final = sa.text(
+    "SELECT column_name, LOWER(data_type), generation_expression <> '' "
+    "FROM information_schema.columns WHERE table_schema = DATABASE() AND table_name = :name"
+)
+
+
+def _target(connection: sa.Connection, state: State, name: str) -> _Types:
     """Which columns to fill; the table is made if it is not there."""
     inspector = sa.inspect(connection)
     if not inspector.has_table(name):
         _columns_of(state, name).create(connection)
-        return list(state.columns)
+        return {each.name: "" for each in state.columns}
     if connection.execute(sa.select(sa.literal(1)).select_from(sa.table(name)).limit(1)).first():
         raise UsageError(
             f"the table {name} has rows already", hint="rebuild into an empty one, or a new one"
         )
-    there = {each["name"]: each for each in inspector.get_columns(name)}
-    missing = [each.name for each in state.columns if each.name not in there]
+    there, generated = _described(connection, inspector, name)
+    missing = [each.name for each in state.columns if each.name not in there.keys() | generated]
     if missing:
         raise UsageError(
             f"the table {name} has no column {', '.join(missing)}",
             hint="bring it to the schema of that time, or let the rebuild make the table",
         )
-    return [each for each in state.columns if "computed" not in there[each.name]]
+    return there
+
+
+def _described(
+    connection: sa.Connection, inspector: sa.Inspector, name: str
+) -> tuple[_Types, set[str]]:
+    """The columns of a table, and the generated ones, which cannot be filled."""
+    if connection.dialect.name == "mysql":
+        # Not the inspector: SQLAlchemy 2.0 stumbles over VECTOR.
+        told = [tuple(row) for row in connection.execute(_MYSQL_COLUMNS, {"name": name})]
+    else:
+        told = [(each["name"], "", "computed" in each) for each in inspector.get_columns(name)]
+    filled = {column: kind for column, kind, is_generated in told if not is_generated}
+    return filled, {column for column, *_ in told} - filled.keys()
 
 
 def _columns_of(state: State, name: str) -> sa.Table:
@@ -212,20 +236,28 @@ def _sql_type(hive: str, *, is_key: bool) -> sa.types.TypeEngine[Any]:
 
 
 def _records(
-    state: State, columns: list[ImageColumn], dialect: str
+    state: State, columns: list[ImageColumn], there: _Types, dialect: str
 ) -> Iterator[list[dict[str, Any]]]:
+    kinds = state.frame.schema
     frame = state.frame.select(
-        _for_sql(each, state.frame.schema[each.name], dialect).alias(each.name) for each in columns
+        _for_sql(pl.col(each.name), kinds[each.name], there[each.name], dialect).alias(each.name)
+        for each in columns
     )
     for chunk in frame.iter_slices(_CHUNK_ROWS):
         yield chunk.to_dicts()
 
 
-def _for_sql(column: ImageColumn, kind: pl.DataType, dialect: str) -> pl.Expr:
-    value = pl.col(column.name)
-    if isinstance(kind, pl.List) or (isinstance(kind, pl.Decimal) and dialect == "sqlite"):
+def _for_sql(value: pl.Expr, kind: pl.DataType, target: str, dialect: str) -> pl.Expr:
+    if isinstance(kind, pl.Decimal) and dialect == "sqlite":
         return _text(value, kind)
-    if isinstance(kind, pl.Binary) and column.source_type.upper().startswith("BIT"):
-        # BIT(n) comes little-endian, and databases write it the other way round.
+    if isinstance(kind, pl.List):
+        return value.map_elements(_floats, pl.Binary) if target == "vector" else _text(value, kind)
+    if target == "bit" and isinstance(kind, pl.Binary):
+        # BIT(n) comes little-endian, and MySQL writes it the other way round.
         return value.map_elements(lambda bits: bits[::-1], pl.Binary)
     return value
+
+
+def _floats(vector: pl.Series) -> bytes:
+    """As MySQL keeps a VECTOR."""
+    return struct.pack(f"<{len(vector)}f", *vector.to_list())

@@ -14,7 +14,6 @@ from typing import Any
 
 import polars as pl
 import pytest
-import sqlalchemy as sa
 
 from finance.database import Role
 from finance.tables import BUSINESS_TABLES
@@ -24,6 +23,7 @@ from sinks.hive.rebuild import write_table
 from sinks.hive.state import state
 from sinks.hive.stores.local import LocalStore
 from stack import Stack
+from tests.support import mysql_types
 from tests.support.finance import Database, a_database
 from tests.support.hive import files, ranges, rows
 from tests.support.main_job import MainJob, a_main_job
@@ -31,12 +31,14 @@ from tests.support.main_job_files import Pipeline
 from tests.support.polling import until
 
 KILLS = 3
+EVERY = "every_type"
 
 
 @pytest.fixture
 def job(live_stack: Stack, tmp_path: Path) -> Iterator[MainJob]:
-    with a_main_job(live_stack, tmp_path) as made:
+    with a_main_job(live_stack, tmp_path, tables=(EVERY,)) as made:
         made.database.load()  # real films
+        fill_every_type(made)
         made.simulate(300, seed=1)
         made.start_capture()
         yield made
@@ -93,8 +95,8 @@ def assert_complete(job: MainJob, audit: Pipeline, store: LocalStore) -> None:
     )
     found: list[tuple[str, int, int]] = []
     counted = 0
-    for table in BUSINESS_TABLES:
-        frame = rows(store, table.name)
+    for name in (*(table.name for table in BUSINESS_TABLES), EVERY):
+        frame = rows(store, name)
         if not frame.is_empty():
             found += frame.select("kafka_topic", "kafka_partition", "kafka_offset").rows()
     for lane in RangeLog(store).lanes():
@@ -152,17 +154,37 @@ def assert_rebuilt(job: MainJob, store: LocalStore) -> None:
     """Every table, from nothing but its changes, into a database of another name."""
     with a_database(job.stack.environment()) as copy:
         copy.up()
-        for table in BUSINESS_TABLES:
-            found = state(Archive(store).table(table.name))
+        copy.execute(mysql_types.create(EVERY))
+        for name in (*(table.name for table in BUSINESS_TABLES), EVERY):
+            found = state(Archive(store).table(name))
             assert found.unknown == {}
-            write_table(found, copy.engine(Role.ADMIN).url, table.name)
-            theirs, ours = _rows(copy, table), _rows(job.database, table)
-            assert theirs == ours, table.name
-            assert len(ours) > 0, table.name
+            write_table(found, copy.engine(Role.ADMIN).url, name)
+            theirs, ours = contents(copy, name), contents(job.database, name)
+            assert theirs == ours, name
+            assert len(ours) > 0, name
 
 
-def _rows(database: Database, table: sa.Table) -> list[tuple[object, ...]]:
+def fill_every_type(job: MainJob) -> None:
+    job.database.execute(mysql_types.create(EVERY))
+    with job.database.engine(Role.ADMIN).connect() as connection:
+        connection.exec_driver_sql(mysql_types.SQL_MODE)
+        for statement in mysql_types.insert(EVERY):
+            connection.exec_driver_sql(statement.replace("%", "%%"))
+        connection.commit()
+
+
+def contents(database: Database, table: str) -> list[tuple[object, ...]]:
     """Every column, also those that MySQL's own clock writes."""
-    with database.engine(Role.READER).connect() as connection:
-        ordered = sa.select(table).order_by(*table.primary_key.columns)
-        return [tuple(row) for row in connection.execute(ordered)]
+    columns = database.ask(
+        "SELECT column_name, data_type, column_key FROM information_schema.columns "
+        f"WHERE table_schema = '{database.name}' AND table_name = '{table}' ORDER BY 1"
+    )
+    shown = [f"HEX(`{name}`)" if kind == "vector" else f"`{name}`" for name, kind, _ in columns]
+    key = [f"`{name}`" for name, _, key in columns if key == "PRI"]
+    found = database.ask(f"SELECT {', '.join(shown)} FROM `{table}` ORDER BY {', '.join(key)}")
+    return [tuple(map(without_zero_dates, row)) for row in found]
+
+
+def without_zero_dates(value: object) -> object:
+    """Debezium has none: they are null."""
+    return None if isinstance(value, str) and value.startswith("0000-00-00") else value
