@@ -26,7 +26,8 @@ PipelineArgument = Annotated[
     Path, typer.Argument(help="The audit's pipeline file.", show_default=False)
 ]
 TableArgument = Annotated[
-    str, typer.Argument(help="As the source or as Hive names it.", show_default=False)
+    str,
+    typer.Argument(metavar="TABLE", help="As the source or as Hive names it.", show_default=False),
 ]
 
 

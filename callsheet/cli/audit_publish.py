@@ -12,13 +12,15 @@ from callsheet.cli.audit_pipeline import opened
 from callsheet.errors import ConfigError, RetryableError, UnavailableError
 from sinks.hive.hiveserver import HiveServer
 from sinks.hive.ranges import RangeLog
-from sinks.hive.registration import Registration
+from sinks.hive.registration import NamedDates, Registration
 from sinks.hive.settings import HiveSettings
 from sinks.hive.stores.port import Store
 
 
-def published(settings: HiveSettings, store: Store) -> dict[str, Any]:
-    """What was done, by its kind.
+def published(
+    settings: HiveSettings, store: Store, dates: NamedDates | None = None
+) -> dict[str, Any]:
+    """What was done, by its kind; ``dates``: known from the time before.
 
     Raises:
         ConfigError: the pipeline names no HiveServer2.
@@ -31,19 +33,20 @@ def published(settings: HiveSettings, store: Store) -> dict[str, Any]:
         )
     try:
         with HiveServer(server) as hive:
-            registration = Registration(RangeLog(store), hive, server.database, server.location)
-            return asdict(registration.run())
+            log = RangeLog(store)
+            done = Registration(log, hive, server.database, server.location, dates).run()
+            return asdict(done)
     except RetryableError as error:
         raise UnavailableError(error.message, hint=error.hint) from error
 
 
 def repeatedly(settings: HiveSettings, seconds: float) -> NoReturn:
     """Until interrupted. A server that is away is told once, and again when it is back."""
-    log, is_away = structlog.get_logger("hive"), False
+    log, dates, is_away = structlog.get_logger("hive"), NamedDates(), False
     while True:
         try:
             with opened(settings) as store:
-                done = published(settings, store)
+                done = published(settings, store, dates)
         except UnavailableError as error:
             if not is_away:
                 log.warning("hive is not told", cause=error.message, hint=error.hint)

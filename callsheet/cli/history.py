@@ -34,7 +34,10 @@ _WORDS: Final = {
 
 def history(
     table: TableArgument,
-    identifier: Annotated[str, typer.Argument(metavar="ID", show_default=False)],
+    identifier: Annotated[
+        str,
+        typer.Argument(metavar="ID", help="Of several columns: joined by |.", show_default=False),
+    ],
     pipeline: PipelineOption = DEFAULT,
     full: Annotated[bool, typer.Option("--full", help="Whole rows, not only differences.")] = False,
     json: console.Json = False,

@@ -32,11 +32,37 @@ class Registered:
         return bool(self.tables or self.columns or self.partitions or self.views)
 
 
-class Registration:
-    """``location``: the store's root as Hive names it."""
+class NamedDates:
+    """Per table the dates that its files are of. Keeps its place in the log, which only grows."""
 
-    def __init__(self, log: RangeLog, catalog: Catalog, database: str, location: str) -> None:
+    def __init__(self) -> None:
+        self._last: dict[str, str] = {}
+        self._dates: defaultdict[str, set[str]] = defaultdict(set)
+
+    def read(self, log: RangeLog) -> Mapping[str, set[str]]:
+        for lane in log.lanes():
+            for entry in log.entries(lane, self._last.get(lane, "")):
+                for file in entry.files:
+                    self._dates[file.table].add(file.date)
+                self._last[lane] = entry.name
+        return self._dates
+
+
+class Registration:
+    """``location``: the store's root as Hive names it; ``dates``: what was read of the log before,
+    for those who come again and again.
+    """
+
+    def __init__(
+        self,
+        log: RangeLog,
+        catalog: Catalog,
+        database: str,
+        location: str,
+        dates: NamedDates | None = None,
+    ) -> None:
         self._log, self._catalog = log, catalog
+        self._dates = dates or NamedDates()
         self._database = ddl.quoted(database)
         self._location = location.rstrip("/")
 
@@ -46,7 +72,7 @@ class Registration:
             RetryableError: Hive or the store is away; what was done stays done.
             FatalError: Hive refuses, or has something else under one of our names.
         """
-        done, dates = Registered(), self._dates()
+        done, dates = Registered(), self._dates.read(self._log)
         self._catalog.run(f"CREATE DATABASE IF NOT EXISTS {self._database}")
         there = {row[0] for row in self._catalog.rows(f"SHOW TABLES IN {self._database}")}
         there |= {row[0] for row in self._catalog.rows(f"SHOW VIEWS IN {self._database}")}
@@ -55,15 +81,6 @@ class Registration:
             self._partitions(table, dates.get(table, set()), done)
             self._views(table, there, done, is_changed=is_changed)
         return done
-
-    def _dates(self) -> Mapping[str, set[str]]:
-        """Per table the dates that its files are of."""
-        found: defaultdict[str, set[str]] = defaultdict(set)
-        for lane in self._log.lanes():
-            for entry in self._log.entries(lane):
-                for file in entry.files:
-                    found[file.table].add(file.date)
-        return found
 
     def _table(self, table: str, is_there: bool, done: Registered) -> bool:  # noqa: FBT001
         name, wanted = self._name(table), ddl.columns_of(self._log.schemas(table))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,8 +11,9 @@ from callsheet.batch import Partition
 from callsheet.errors import FatalError
 from callsheet.schema import Column, Kind
 from sinks.hive import ddl
-from sinks.hive.ranges import RangeLog
-from sinks.hive.registration import Registration
+from sinks.hive.ranges import OWN_FOLDER, RangeLog
+from sinks.hive.registration import NamedDates, Registration
+from sinks.hive.stores.port import Store
 from tests.support.batches import a_batch, a_schema, upsert
 from tests.support.hive import a_sink, memory_store, within
 
@@ -67,16 +69,26 @@ class FakeHive:
         return []
 
 
-@pytest.fixture
-def log() -> RangeLog:
-    store = memory_store()
+def take(store: Store, offset: int, day: int = 0) -> None:
     sink = a_sink(store)
     sink.open()
     sink.assigned([Partition("studio.finance.plans", 0)])
     schema = a_schema(Column("name", Kind.STRING), table="plans")
-    sink.write(a_batch([upsert(1, name="x")], schema), within())
+    row = upsert(offset, name="x")
+    row = replace(row, ts_us=row.ts_us + day * 86_400_000_000)
+    sink.write(a_batch([row], schema, first_offset=offset, first_version=offset + 1), within())
     sink.flush(within())
     sink.close()
+
+
+@pytest.fixture
+def store() -> Store:
+    return memory_store()
+
+
+@pytest.fixture
+def log(store: Store) -> RangeLog:
+    take(store, 0)
     return RangeLog(store)
 
 
@@ -138,3 +150,12 @@ def test_a_table_of_another_audit_is_not_touched(log: RangeLog) -> None:
     with pytest.raises(FatalError, match="of another audit, at s3a://elsewhere"):
         registration(log, hive).run()
     assert len(hive.told) == 1
+
+
+def test_who_comes_again_reads_only_what_is_new(log: RangeLog, store: Store) -> None:
+    dates = NamedDates()
+    assert dates.read(log) == {"finance_plans": {"2027-01-15"}}
+    old = [entry.name for entry in log.entries("studio.finance.plans-0")]
+    take(store, 1, day=3)
+    store.remove(f"{OWN_FOLDER}/ranges/studio.finance.plans-0/{old[0]}")  # not read again
+    assert dates.read(log) == {"finance_plans": {"2027-01-15", "2027-01-18"}}
