@@ -187,9 +187,9 @@ def test_ports_cannot_change_under_running_servers(live_stack: Stack) -> None:
 def test_the_command_line_tells_the_same(live_stack: Stack) -> None:
     status = callsheet("stack", "status", "--stack", live_stack.name, "--json")
     assert status.returncode == 0, status.stderr
-    assert {each["server"]: each["state"] for each in json.loads(status.stdout)} == dict.fromkeys(
-        DEFAULT_SERVERS, "running"
-    )
+    states = {each["server"]: each["state"] for each in json.loads(status.stdout)}
+    assert states.keys() >= set(DEFAULT_SERVERS)  # other tests may have asked for more
+    assert set(states.values()) == {"running"}
     env = callsheet("stack", "env", "--stack", live_stack.name, "--json")
     assert json.loads(env.stdout) == live_stack.environment()
     logs = callsheet("stack", "logs", "kafka", "-n", "3", "--stack", live_stack.name)

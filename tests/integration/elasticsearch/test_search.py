@@ -185,7 +185,10 @@ def test_the_requests_in_the_docs_work(client: Elasticsearch, index: str) -> Non
 
 def test_an_index_without_the_titles_mapping_is_named(client: Elasticsearch) -> None:
     plain = f"plain{uuid4().hex[:10]}"
-    client.indices.create(index=plain, mappings={"properties": {"name": {"type": "text"}}})
+    sorted_by = {"title_id": {"type": "long"}, "launch_date": {"type": "date"}}
+    client.indices.create(
+        index=plain, mappings={"properties": {"name": {"type": "text"}, **sorted_by}}
+    )
     try:
         with pytest.raises(PreconditionError, match=r"has no field name\.prefix"):
             search(client, plain, TitleQuery("stranger"))
