@@ -122,6 +122,31 @@ def _count(before: bytes | None) -> int:
     return int(text) if text.isdecimal() else 0
 
 
+@dataclass(frozen=True, slots=True)
+class Scribe:
+    """Writes a pipeline's letters, however they travel, and tells the log of each."""
+
+    pipeline: str
+    version: str
+    most_bytes: int
+    log: FilteringBoundLogger
+
+    def letter(self, message: Message, reason: Reason, detail: str) -> Letter:
+        headers = letter_headers(
+            message, reason, detail, pipeline=self.pipeline, version=self.version
+        )
+        letter = fitted(message, headers, self.most_bytes)
+        self.log.warning(
+            "dead letter",
+            topic=message.topic(),
+            partition=message.partition(),
+            offset=message.offset(),
+            reason=reason.value,
+            is_cut=letter.value != message.value(),
+        )
+        return letter
+
+
 class KafkaDeadLetters:
     """Implements :class:`callsheet.ports.DeadLetters`; idempotent, acknowledged by all replicas."""
 
@@ -137,8 +162,8 @@ class KafkaDeadLetters:
         log: FilteringBoundLogger,
         clock: Clock | None = None,
     ) -> None:
-        self._topic, self._pipeline, self._version = topic, pipeline, version
-        self._budget_s, self._log, self._most_bytes = budget_s, log, max_message_bytes
+        self._topic, self._budget_s = topic, budget_s
+        self._scribe = Scribe(pipeline, version, max_message_bytes, log)
         self._failures: list[str] = []
         self._unacknowledged = 0
         troubles = ClientTroubles(log, clock or SystemClock())
@@ -152,18 +177,7 @@ class KafkaDeadLetters:
             ) from error
 
     def put(self, message: Message, reason: Reason, detail: str) -> None:
-        headers = letter_headers(
-            message, reason, detail, pipeline=self._pipeline, version=self._version
-        )
-        letter = fitted(message, headers, self._most_bytes)
-        self._log.warning(
-            "dead letter",
-            topic=message.topic(),
-            partition=message.partition(),
-            offset=message.offset(),
-            reason=reason.value,
-            is_cut=letter.value != message.value(),
-        )
+        letter = self._scribe.letter(message, reason, detail)
         try:
             self._produce(letter)
         except BufferError:

@@ -10,7 +10,7 @@ from structlog.typing import FilteringBoundLogger
 
 from callsheet.batch import Message, Offset, Partition
 from callsheet.errors import DeadLetterError, FencedError, Reason, RetryableError
-from callsheet.kafka.dead_letters import fitted, letter_headers
+from callsheet.kafka.dead_letters import Scribe
 from callsheet.kafka.producer import TransactionalProducer
 from callsheet.ports import Clock, Consumer, Deadline, RebalanceListener
 
@@ -147,22 +147,11 @@ class TransactionalLetters:
         max_message_bytes: int,
         log: FilteringBoundLogger,
     ) -> None:
-        self._producer, self._topic, self._log = producer, topic, log
-        self._pipeline, self._version, self._most_bytes = pipeline, version, max_message_bytes
+        self._producer, self._topic = producer, topic
+        self._scribe = Scribe(pipeline, version, max_message_bytes, log)
 
     def put(self, message: Message, reason: Reason, detail: str) -> None:
-        headers = letter_headers(
-            message, reason, detail, pipeline=self._pipeline, version=self._version
-        )
-        letter = fitted(message, headers, self._most_bytes)
-        self._log.warning(
-            "dead letter",
-            topic=message.topic(),
-            partition=message.partition(),
-            offset=message.offset(),
-            reason=reason.value,
-            is_cut=letter.value != message.value(),
-        )
+        letter = self._scribe.letter(message, reason, detail)
         if self._producer.send(self._topic, [(letter.key, letter.value, letter.headers)]):
             raise DeadLetterError(
                 f"a dead letter is too large for {self._topic}",
