@@ -192,13 +192,22 @@ class HdfsStore:
         """Ask the active NameNode; where one is on standby, or away, the next is asked."""
         parameters = {"op": operation, **query, **self._identity}
         trouble: CallsheetError | None = None
-        for _ in self._bases:
-            url = self._bases[self._active] + quote(str(self._root / path))
+        # Each call goes round by itself: calls of several threads that find the same NameNode away
+        # would otherwise push one another past the one that answers.
+        first = self._active
+        for turn in range(len(self._bases)):
+            at = (first + turn) % len(self._bases)
+            url = self._bases[at] + quote(str(self._root / path))
             try:
-                return self._send(method, url, params=parameters)
+                answer = self._send(method, url, params=parameters)
             except RetryableError as error:
                 trouble = error
-            self._active = (self._active + 1) % len(self._bases)
+                continue
+            except HdfsFault:
+                self._active = at  # it refuses, so it serves
+                raise
+            self._active = at
+            return answer
         raise trouble or RetryableError("HDFS has no NameNode")
 
     def _send(

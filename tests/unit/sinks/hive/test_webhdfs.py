@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 
 import httpx
 import pytest
@@ -41,6 +43,20 @@ def test_the_active_namenode_is_found_and_stayed_with() -> None:
     store = a_store(answer)
     assert (store.size("a"), store.size("b")) == (5, 5)
     assert asked == ["one", "two", "two"]
+
+
+def test_calls_that_find_the_same_namenode_away_do_not_push_one_another_past_the_other() -> None:
+    all_have_asked = Barrier(4)
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.url.host == "one":
+            all_have_asked.wait(5)
+            raise httpx.ConnectError("refused", request=request)
+        return httpx.Response(200, json={"FileStatus": {"length": 5}})
+
+    store = a_store(answer)
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(store.size, "abcd")) == [5, 5, 5, 5]
 
 
 def test_two_that_are_away_are_trouble_that_may_pass() -> None:
