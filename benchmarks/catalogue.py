@@ -13,7 +13,9 @@ from benchmarks import (
     latency_get,
     latency_search,
     mixed,
+    recovery,
     rendering,
+    scaling,
     soak,
     sql,
 )
@@ -28,6 +30,8 @@ MODULES: Sequence[ModuleType] = (
     mixed,
     sql,
     kafka_sink,
+    scaling,
+    recovery,
     latency_get,
     latency_search,
     soak,

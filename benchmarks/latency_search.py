@@ -29,7 +29,7 @@ LOOK_EVERY_S: Final = 0.005
 """The looking itself is load: of two cores, a search every 2 ms takes most of one."""
 PATIENCE_S: Final = 10.0
 UNHARMED: Final = 0.95
-"""Adaptive over interval, docs/s: what the noise of two medians of five allows."""
+"""Adaptive over interval, docs/s, in the same round; the median of five."""
 CAPTURE: Final = Capture("latency-search", 184913, exactly_once=True)
 
 
@@ -50,7 +50,7 @@ def run(run: Run) -> Outcome:
         samples = _found_after(servers, pipeline.index("titles"), seconds)
     interval = run.resources.bulk.samples(Contender.JSON)
     adaptive = run.resources.bulk.samples(Contender.ADAPTIVE)
-    ratio = median(s.rate for s in adaptive) / median(s.rate for s in interval)
+    ratio = median(a.rate / i.rate for a, i in zip(adaptive, interval, strict=True))
     return Outcome(
         [
             Measure("p99", percentile(samples, 99), "ms", at_most(200)),

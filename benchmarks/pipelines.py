@@ -7,7 +7,7 @@ import json
 import shutil
 import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -57,8 +57,9 @@ class Pipeline:
 def for_films(servers: Servers, data: Films, *, refresh: str = "interval") -> Pipeline:
     """A new group and a new index at each call; the settings are the defaults, as a user's."""
     schemas = {data.topic: declared_schema(servers, data)} if data.wire is Wire.JSON else {}
-    sink = {"refresh": refresh, "refresh_interval_seconds": 1, "shards": 1}
-    return _written(servers, "films", _source(data.wire, [data.topic]), sink, schemas=schemas)
+    name = _unique("films")
+    sink = into_elasticsearch(name, refresh=refresh, refresh_interval_seconds=1, shards=1)
+    return _written(servers, name, _source(data.wire, [data.topic]), sink, schemas=schemas)
 
 
 def for_finance(servers: Servers, capture: Capture, *, refresh: str = "interval") -> Pipeline:
@@ -82,7 +83,29 @@ def for_topics(  # noqa: PLR0913 - what a pipeline file says
     if small_polls is not None:
         sections["delivery"] = {"poll_events": small_polls}
         sections["kafka"] = {"properties": {"max.partition.fetch.bytes": 4096}}
-    return _written(servers, name, _source(wire, topics), {"refresh": refresh}, sections=sections)
+    unique = _unique(name)
+    sink = into_elasticsearch(unique, refresh=refresh)
+    return _written(servers, unique, _source(wire, topics), sink, sections=sections)
+
+
+def into_elasticsearch(name: str, **settings: Any) -> dict[str, Any]:
+    """A ``sink:`` block with indices of the pipeline's own."""
+    hosts = ["${env:CALLSHEET_ELASTICSEARCH_URL}"]
+    return {"type": "elasticsearch", "hosts": hosts, "index": f"{name}-{{table}}", **settings}
+
+
+def into(
+    servers: Servers,
+    name: str,
+    topics: Sequence[str],
+    sink: Callable[[str], Mapping[str, Any]],
+) -> Pipeline:
+    """From Avro into any sink, with static membership; ``sink`` makes the pipeline file's block
+    of that name, given the pipeline's own name.
+    """
+    unique = _unique(name)
+    sections = {"kafka": {"instance_id": unique}}
+    return _written(servers, unique, _source(Wire.AVRO, topics), sink(unique), sections=sections)
 
 
 def committed(servers: Servers) -> Pipeline:
@@ -106,6 +129,10 @@ def _source(wire: Wire, topics: Sequence[str]) -> dict[str, Any]:
     return source
 
 
+def _unique(name: str) -> str:
+    return f"bench-{name}-{uuid.uuid4().hex[:8]}"
+
+
 def _written(  # noqa: PLR0913 - the sections of a pipeline file
     servers: Servers,
     name: str,
@@ -115,32 +142,26 @@ def _written(  # noqa: PLR0913 - the sections of a pipeline file
     schemas: Mapping[str, str] | None = None,
     sections: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Pipeline:
-    unique = f"bench-{name}-{uuid.uuid4().hex[:8]}"
     folder = servers.scratch / "pipeline"
     shutil.rmtree(folder, ignore_errors=True)
     (folder / "schemas").mkdir(parents=True)
     for topic, schema in (schemas or {}).items():
         (folder / "schemas" / f"{topic}.avsc").write_text(schema, "utf-8")
     pipeline = Pipeline(
-        unique, folder / f"{unique}.yaml", unique, f"{unique}.dead-letters",
-        f"{unique}-{{table}}", worker.free_port(),
+        name, folder / f"{name}.yaml", name, f"{name}.dead-letters", f"{name}-{{table}}",
+        worker.free_port(),
     )  # fmt: skip
     more = sections or {}
     document = {
-        "name": unique,
+        "name": name,
         "source": dict(source),
         "kafka": {
             "bootstrap_servers": "${env:CALLSHEET_KAFKA_BOOTSTRAP}",
-            "group_id": unique,
+            "group_id": name,
             **more.get("kafka", {}),
         },
         "delivery": dict(more.get("delivery", {})),
-        "sink": {
-            "type": "elasticsearch",
-            "hosts": ["${env:CALLSHEET_ELASTICSEARCH_URL}"],
-            "index": pipeline.index_template,
-            **sink,
-        },
+        "sink": dict(sink),
     }
     # JSON is YAML.
     pipeline.path.write_text(json.dumps(document, indent=2), "utf-8")
@@ -191,11 +212,13 @@ def start(servers: Servers, pipeline: Pipeline) -> Worker:
 
 
 @contextlib.contextmanager
-def running(servers: Servers, pipeline: Pipeline) -> Iterator[Worker]:
+def running(servers: Servers, pipeline: Pipeline, workers: int = 1) -> Iterator[Worker]:
     """A worker for the length of the block; its dead letters fail the benchmark."""
     log = servers.scratch / "worker.log"
     log.unlink(missing_ok=True)
-    with worker.running(pipeline.path, pipeline.http_port, servers.environment, log) as started:
+    with worker.running(
+        pipeline.path, pipeline.http_port, servers.environment, log, workers
+    ) as started:
         yield started
     if letters := dead_letters(servers, pipeline):
         raise FatalError(f"{pipeline.name} put {letters} records aside; see {log}")
@@ -217,9 +240,9 @@ def dead_letters(servers: Servers, pipeline: Pipeline) -> int:
 
 
 def wait_until_assigned(
-    servers: Servers, pipeline: Pipeline, running: Worker
+    servers: Servers, pipeline: Pipeline, running: Worker, members: int = 1
 ) -> tuple[float, Cost]:
-    """Until the group is stable with partitions given out, as the *broker* sees it.
+    """Until the group is stable with partitions given out to so many, as the *broker* sees it.
 
     Returns the last moment (monotonic) at which it was not, and what the worker had cost by then:
     no record was read before that.
@@ -227,7 +250,7 @@ def wait_until_assigned(
     deadline = time.monotonic() + ASSIGN_S
     while time.monotonic() < deadline:
         before, cost = time.monotonic(), running.cost()
-        if servers.kafka.is_assigned(pipeline.group):
+        if servers.kafka.readers(pipeline.group) >= members:
             return before, cost
         running.require_alive()
         time.sleep(LOOK_EVERY_S)

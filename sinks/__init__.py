@@ -19,6 +19,7 @@ from callsheet.sink import SinkPlugin
 GROUP: Final = "callsheet.sinks"
 
 BUILT_IN: Final[Mapping[str, str]] = {
+    "discard": "sinks.discard:PLUGIN",
     "elasticsearch": "sinks.elasticsearch:PLUGIN",
     "hive": "sinks.hive:PLUGIN",
     "kafka": "sinks.kafka:PLUGIN",

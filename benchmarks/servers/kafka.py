@@ -73,18 +73,18 @@ class Kafka:
                 if error.args[0].code() not in _GROUP_IS_GONE_OR_GOES:
                     raise
 
-    def is_assigned(self, group: str) -> bool:
-        """Whether the group is stable and somebody in it has partitions."""
+    def readers(self, group: str) -> int:
+        """How many of the group have partitions; none while it is not stable."""
         (future,) = self._admin.describe_consumer_groups([group]).values()
         try:
             found = future.result(TIMEOUT_S)
         except KafkaException as error:
             if error.args[0].code() == KafkaError.GROUP_ID_NOT_FOUND:
-                return False
+                return 0
             raise
-        return found.state is ConsumerGroupState.STABLE and any(
-            member.assignment.topic_partitions for member in found.members
-        )
+        if found.state is not ConsumerGroupState.STABLE:
+            return 0
+        return sum(bool(member.assignment.topic_partitions) for member in found.members)
 
     def ends(self, topics: Iterable[str]) -> dict[tuple[str, int], int]:
         """End offset of each partition, as a reader of committed records sees it."""

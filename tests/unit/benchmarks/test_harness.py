@@ -127,6 +127,7 @@ class TestCatalogue:
         names = set(catalogue())
         assert {"bulk-json", "bulk-avro", "ceiling", "mixed"} <= names
         assert {"latency-get", "latency-search", "soak"} <= names
+        assert {"hive", "kafka-sink", "sql", "recovery", "scaling"} <= names
 
     def test_two_of_one_name_are_refused(self) -> None:
         module: Any = SimpleNamespace(BENCHMARKS=[A_BENCHMARK, A_BENCHMARK])

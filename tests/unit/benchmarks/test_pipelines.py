@@ -6,7 +6,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from benchmarks import pipelines
+from benchmarks import destinations, pipelines
 from benchmarks.capture import Capture
 from benchmarks.films import Films, Wire
 from callsheet.codec.declared import declared_schema
@@ -68,3 +68,20 @@ def test_the_declared_schema_keeps_money_exact() -> None:
     gross = columns["us_gross"]
     assert (gross.wire, gross.column.kind) == ("string", Kind.DECIMAL)
     assert (gross.column.precision, gross.column.scale) == (15, 2)
+
+
+def test_every_destination_is_a_pipeline_file(tmp_path: Path) -> None:
+    environment = ENVIRONMENT | {
+        "CALLSHEET_MYSQL_HOST": "127.0.0.1",
+        "CALLSHEET_MYSQL_PORT": "4",
+        "CALLSHEET_MYSQL_ADMIN_USER": "root",
+        "CALLSHEET_MYSQL_ADMIN_PASSWORD": "secret",
+    }
+    servers: Any = SimpleNamespace(
+        scratch=tmp_path, environment=environment, elastic=None, kafka=None
+    )
+    for destination in destinations.all_of(servers):
+        pipeline = pipelines.into(servers, destination.name, ["a.films"], destination.block)
+        found = load(pipeline.path, environment, plugin)
+        assert found.plugin.name == destination.name
+        assert found.settings.kafka.instance_id == pipeline.name
