@@ -12,6 +12,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -86,7 +87,8 @@ def main(at: Callable[[Step], None] | None = None) -> None:
     try:
         code = _work(order, pipe, at)
     finally:
-        sys.stderr.flush()
+        with suppress(OSError):  # nobody can be told that the log's disk is full
+            sys.stderr.flush()
         # Not sys.exit: a thread of a Kafka client that a dead broker holds would keep us alive.
         os._exit(code)
 

@@ -5,6 +5,7 @@ Row values never appear in a log; keys only at DEBUG.
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
 from typing import Any, TextIO, cast
@@ -19,7 +20,8 @@ def configure(
     """Set up a process's logs, once, where the process is composed; returns its logger.
 
     Lines go to ``stream`` (stderr) and carry ``fields``. Loggers that libraries and sinks get from
-    structlog by themselves write the same lines to the same place.
+    structlog by themselves write the same lines to the same place. A line that cannot be written is
+    dropped: a full disk of logs must stop neither the data nor the one who would stop a worker.
     """
     out = stream or sys.stderr
     processors = [
@@ -34,7 +36,7 @@ def configure(
         wrapper_class=structlog.make_filtering_bound_logger(
             logging.getLevelNamesMapping()[level.upper()]
         ),
-        logger_factory=structlog.WriteLoggerFactory(out),
+        logger_factory=structlog.WriteLoggerFactory(cast("TextIO", _Lines(out))),
         cache_logger_on_first_use=False,
     )
     return cast("FilteringBoundLogger", structlog.get_logger().bind(**fields))
@@ -44,3 +46,29 @@ def _rendering(*, is_terminal: bool) -> list[Any]:
     if is_terminal:
         return [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
     return [structlog.processors.EventRenamer("message"), structlog.processors.JSONRenderer()]
+
+
+class _Lines:
+    """What a logger needs of a stream, and no error from it."""
+
+    def __init__(self, out: TextIO) -> None:
+        self._out, self._lost = out, 0
+
+    def write(self, line: str) -> None:
+        try:
+            self._out.write(line)
+            self._out.flush()
+            if self._lost:
+                self._out.write(self._gap())
+                self._out.flush()
+        except OSError:
+            self._lost += 1
+        else:
+            self._lost = 0
+
+    def flush(self) -> None:
+        """Every line was."""
+
+    def _gap(self) -> str:
+        told = {"message": "log could not be written", "lines_lost": self._lost, "level": "warning"}
+        return f"{json.dumps(told)}\n"

@@ -2,7 +2,10 @@ from __future__ import annotations
 
 import io
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import structlog
@@ -55,3 +58,41 @@ def test_people_get_text() -> None:
     configure("info", out).info("worker starts", topics=["a"])
     assert "worker starts" in out.getvalue()
     assert not out.getvalue().startswith("{")
+
+
+class Disk(io.StringIO):
+    """Full, for a while."""
+
+    is_full = False
+
+    def flush(self) -> None:
+        if self.is_full:
+            raise OSError(28, "No space left on device")
+
+
+def test_a_full_disk_stops_nothing_and_the_gap_is_told() -> None:
+    out = Disk()
+    log = configure("info", out)
+    out.is_full = True
+    log.info("one")
+    log.info("two")
+    out.is_full = False
+    log.info("three")
+    log.info("four")
+    lines = [json.loads(line) for line in out.getvalue().splitlines()]
+    assert lines[-3]["message"] == "three"
+    assert lines[-2] == {
+        "message": "log could not be written", "lines_lost": 2, "level": "warning",
+    }  # fmt: skip
+    assert lines[-1]["message"] == "four"
+
+
+def test_a_process_whose_log_is_on_a_full_device_ends_well() -> None:
+    program = (
+        "from callsheet.observability.logging import configure\n"
+        "log = configure()\n"
+        "for _ in range(3_000): log.info('more than any buffer holds')"
+    )
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run([sys.executable, "-c", program], stderr=full, check=False, timeout=60)
+    assert done.returncode == 0
