@@ -1,4 +1,4 @@
-"""The destination's side of the bargain. ``tests/contract/sink_laws.py`` holds sinks to it."""
+"""The destination's side of the bargain. :mod:`callsheet.testing` holds sinks to it."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from uuid import uuid4
 import pytest
 from elasticsearch import Elasticsearch
 
-from tests.contract.sink_laws import Destination, SinkLaws
+from callsheet.testing import Destination, SinkLaws
 from tests.support.elastic import RealDestination
 from tests.support.tcp_proxy import TcpProxy
 

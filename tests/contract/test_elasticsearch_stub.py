@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.contract.sink_laws import Destination, SinkLaws
+from callsheet.testing import Destination, SinkLaws
 from tests.support.elastic import StubDestination
 from tests.support.elastic_stub import ElasticStub
 

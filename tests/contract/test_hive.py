@@ -11,9 +11,9 @@ import pytest
 from callsheet.batch import Partition
 from callsheet.errors import Reason
 from callsheet.sink import Sink
+from callsheet.testing import Destination, Ledger, SinkLaws, within
 from sinks.hive.stores.local import LocalStore
 from sinks.hive.stores.port import Store
-from tests.contract.sink_laws import Destination, Ledger, SinkLaws, within
 from tests.support.batches import a_batch, upsert
 from tests.support.hive import Gate, HiveDestination, memory_store
 

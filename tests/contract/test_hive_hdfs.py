@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from callsheet.testing import Destination
 from sinks.hive.stores.port import Store
 from sinks.hive.stores.webhdfs import HdfsStore
-from tests.contract.sink_laws import Destination
 from tests.contract.store_laws import StoreLaws
 from tests.contract.test_hive import AuditLaws
 from tests.support.hdfs import a_store, behind_a_proxy, hdfs_root, hdfs_store, webhdfs

@@ -10,7 +10,7 @@ import pytest
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
 
 from callsheet.errors import Reason
-from tests.contract.sink_laws import Destination, SinkLaws
+from callsheet.testing import Destination, SinkLaws
 from tests.support.batches import a_schema
 from tests.support.downstream import DownstreamDestination
 from tests.support.kafka_proxy import KafkaProxy

@@ -9,7 +9,7 @@ import pytest
 
 from callsheet.schema import TableSchema
 from callsheet.sink import Sink
-from tests.contract.sink_laws import CLOCK, Destination, SinkLaws
+from callsheet.testing import CLOCK, Destination, SinkLaws
 from tests.support.batches import Row, a_schema, upsert
 from tests.support.memory_sink import MemorySink, MemoryStore
 

@@ -12,7 +12,7 @@ from callsheet.batch import Partition
 from callsheet.event import Op, encode_id
 from callsheet.schema import Column, Kind
 from callsheet.sink import Sink
-from tests.contract.sink_laws import Destination, Ledger, SinkLaws, within
+from callsheet.testing import Destination, Ledger, SinkLaws, within
 from tests.support.batches import Row, a_batch, a_schema, upsert
 from tests.support.sql import SqlDestination, a_replica_behind_a_proxy
 

@@ -17,7 +17,7 @@ from callsheet.errors import ParkTableError
 from callsheet.kafka.admin import KafkaTopics
 from callsheet.schema import Column, Kind
 from callsheet.sink import Counts
-from tests.contract.sink_laws import within
+from callsheet.testing import within
 from tests.support.batches import a_batch, a_schema, delete, upsert
 from tests.support.downstream import DownstreamDestination, InTransaction, headers_of, records
 from tests.support.kafka_proxy import KafkaProxy

@@ -16,8 +16,8 @@ from callsheet.batch import Batch, Partition
 from callsheet.errors import FencedError, RetryableError
 from callsheet.event import Op
 from callsheet.sink import Counts
+from callsheet.testing import Ledger
 from sinks.sql.store import Step
-from tests.contract.sink_laws import Ledger
 from tests.support.batches import Row, a_batch, a_schema, delete, upsert
 from tests.support.elastic import wait_until
 from tests.support.sql import Opened, Replica, a_replica_behind_a_proxy, put, within
