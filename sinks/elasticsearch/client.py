@@ -44,8 +44,24 @@ class RawBulk(OrjsonSerializer):
         return data
 
 
+_BEGIN: Final = b'{"errors":false,"items":['
+_WRITTEN: Final = b'{"index":{"status":20'
+
+
 class Json(OrjsonSerializer):
+    """A bulk answer that says only "written" is counted: an object per document costs more than
+    sending it did. Its ``items`` is then a sequence of that length and nothing more.
+    """
+
     mimetype = "application/vnd.elasticsearch+json"
+
+    def json_loads(self, data: bytes) -> Any:
+        if data.startswith(_BEGIN):
+            written = data.count(_WRITTEN)
+            # As long as so many such items with their commas and the end: it holds nothing else.
+            if len(data) == len(_BEGIN) + written * (len(_WRITTEN) + len(b"1}},")) + len(b"}"):
+                return {"errors": False, "items": range(written)}
+        return super().json_loads(data)
 
 
 class PatientNode(Urllib3HttpNode):

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from email.utils import format_datetime
 from typing import Any
 
+import orjson
 import pytest
 from elastic_transport import (
     ApiError,
@@ -22,7 +23,7 @@ from elastic_transport import (
 
 from callsheet.errors import CallsheetError, FatalError, RetryableError, ThrottledError
 from callsheet.ports import SystemClock
-from sinks.elasticsearch.client import RawBulk, retry_after_s, translated
+from sinks.elasticsearch.client import Json, RawBulk, retry_after_s, translated
 
 NODE = NodeConfig("http", "localhost", 9200)
 
@@ -100,3 +101,28 @@ def test_a_bulk_body_passes_untouched() -> None:
     assert RawBulk().dumps(body) is body
     with pytest.raises(TypeError):
         RawBulk().dumps(["{}"])
+
+
+@pytest.mark.parametrize("count", [1, 2, 1000])
+def test_an_answer_that_all_were_written_is_counted(count: int) -> None:
+    items = [{"index": {"status": 201 - n % 2}} for n in range(count)]
+    answer = orjson.dumps({"errors": False, "items": items})
+    found = Json().loads(answer)
+    assert (found["errors"], len(found["items"])) == (False, count)
+    assert isinstance(found["items"], range)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"errors": True, "items": [{"index": {"status": 201}}, {"index": {"status": 409}}]},
+        {"errors": False, "items": [{"index": {"status": 201}}, {"delete": {"status": 404}}]},
+        {"errors": False, "items": [{"index": {"status": 201, "_id": "1"}}]},
+        {"errors": False, "items": []},
+        {"errors": False},
+        {"acknowledged": True},
+        {"items": [{"index": {"status": 201}}], "errors": False},
+    ],
+)
+def test_any_other_answer_is_read_as_it_is(answer: dict[str, Any]) -> None:
+    assert Json().loads(orjson.dumps(answer)) == answer
