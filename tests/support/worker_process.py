@@ -65,9 +65,16 @@ class WorkerProcess:
 
     @classmethod
     def start(
-        cls, arguments: Sequence[str], environ: Mapping[str, str], log: Path, *, cwd: Path
+        cls,
+        arguments: Sequence[str],
+        environ: Mapping[str, str],
+        log: Path,
+        *,
+        cwd: Path,
+        module: Sequence[str] = ("callsheet.cli",),
     ) -> Self:
-        command = [sys.executable, "-m", "callsheet.cli", *arguments]
+        """``module``: what is run instead of the command, and its own arguments."""
+        command = [sys.executable, "-m", *module, *arguments]
         with log.open("ab") as output:
             process = subprocess.Popen(
                 command, cwd=cwd, env=dict(environ), stdout=output, stderr=output
