@@ -2,9 +2,10 @@
 
 The rules are stated here once and hold for every path:
 
-- ``op`` c, r, u need ``after``, d needs ``before``; t is a truncation; anything else is foreign.
+- ``op`` c, r, u need ``after``; d may have ``before``; t is a truncation; anything else is foreign.
 - The ID comes from the key columns of ``after`` (of ``before`` for d). The message's key must name
-  the same ID; a record without key, or with a null in it, has none.
+  the same ID; a record without key, or with a null in it, has none. A delete without ``before``
+  (:mod:`callsheet.sweep` writes such) has the ID that its key names.
 - ``ts_us`` is the source's; an older source that knows milliseconds only gives those times 1000.
 - A snapshot row is one whose ``source.snapshot`` is neither ``false`` nor null.
 - Connector, logical name, database and table are the same in all records of one schema of a topic.
@@ -173,7 +174,7 @@ class EnvelopeReader:
         before = self._image(envelope.get("before"))
         after = self._image(envelope.get("after"))
         image = before if op == Op.DELETE else after
-        if image is None:
+        if image is None and op != Op.DELETE:
             raise foreign(f"the operation {op} without its image of the row")
         return Change(
             identity,
@@ -204,19 +205,21 @@ class EnvelopeReader:
             for field, convert in self._columns
         }
 
-    def _id(self, image: Mapping[str, Any], raw: Any) -> str:
+    def _id(self, image: Mapping[str, Any] | None, raw: Any) -> str:
         if raw is None:
             raise PoisonRecordError(Reason.MISSING_KEY, "the message has no key")
         key = _record(raw, "the key", Reason.KEY_MISMATCH)
         if tuple(key) != self._key_names:
             raise PoisonRecordError(Reason.KEY_MISMATCH, "the key has other columns than declared")
-        identifier = encode_id([id_part(image[name]) for name in self._key_names])
         named = encode_id(
             [
                 id_part(_value(field, convert, key[field.column.name]))
                 for field, convert in self._key
             ]
         )
+        if image is None:
+            return named
+        identifier = encode_id([id_part(image[name]) for name in self._key_names])
         if named != identifier:
             raise PoisonRecordError(
                 Reason.KEY_MISMATCH, "the message's key and the row name different IDs"

@@ -79,6 +79,24 @@ def test_a_delete_is_known_by_its_before(bench: Bench) -> None:
     assert batch.frame["after"].to_list() == [None]
 
 
+def test_a_delete_without_its_image_is_known_by_its_key(bench: Bench) -> None:
+    """And the changes around it keep their order: all of them go by rows."""
+    key = bench.message(an_envelope("d", before=a_title(5))).key_
+    messages = [
+        bench.message(an_envelope(after=a_title(5)), offset=0),
+        dataclasses.replace(bench.message(an_envelope("d")), key_=key, offset_=1),
+        bench.message(an_envelope(after=a_title(6)), offset=2),
+    ]
+
+    decoded = bench.decoder().decode(messages)
+
+    [batch] = decoded.batches
+    rows = [("c", "5|eu"), ("d", "5|eu"), ("c", "6|eu")]
+    assert batch.frame.select("op", "id").rows() == rows
+    assert batch.frame["before"].to_list() == [None] * 3
+    assert decoded.poison == []
+
+
 def test_a_source_that_knows_milliseconds_only(bench: Bench) -> None:
     envelope = an_envelope(after=a_title(), ts_us=None)
 
