@@ -20,3 +20,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--update-golden", action="store_true", help="write what came out as what is expected"
     )
+    parser.addoption(
+        "--fault-seconds",
+        type=float,
+        default=None,
+        help="the whole fault matrix, each server away for so long; its results are written",
+    )

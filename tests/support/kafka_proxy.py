@@ -27,13 +27,11 @@ class KafkaProxy(TcpProxy):
         if source.getpeername() != self._target:
             super()._pump(source, sink)
             return
-        try:
-            with source.makefile("rb") as stream:
-                while head := stream.read(4):
-                    (size,) = struct.unpack(">i", head)
-                    body = stream.read(size)
-                    self._flowing.wait()
-                    sink.sendall(head + body.replace(self._told, self._ours))
-            sink.shutdown(socket.SHUT_WR)
-        except (OSError, struct.error):
-            return
+        with source.makefile("rb") as stream:
+            while head := stream.read(4):
+                (size,) = struct.unpack(">i", head)
+                body = stream.read(size)
+                if len(head) + len(body) < 4 + size:
+                    raise ConnectionResetError("the broker ended in mid-answer")
+                self._hold()
+                sink.sendall(head + body.replace(self._told, self._ours))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import pytest
 from ruamel.yaml import YAML
@@ -17,6 +16,7 @@ from tests.support import mysql_types
 from tests.support.main_job import MainJob, a_main_job
 from tests.support.main_job_files import CHECKOUT, Pipeline
 from tests.support.sql import Replica, a_replica
+from tests.support.tables import contents
 from tests.support.worker_process import WorkerProcess
 
 EVERY = "every_type"
@@ -36,34 +36,11 @@ class Running:
         self.job.wait_until_in_sync(self.pipeline)
         counts = 0
         for table in TABLES:
-            source = contents(self.replica, self.job.database.name, table)
-            assert contents(self.replica, self.replica.name, table) == source, f"{table} differs"
+            ask = self.replica.ask
+            source = contents(ask, self.job.database.name, table)
+            assert contents(ask, self.replica.name, table) == source, f"{table} differs"
             counts += len(source)
         return counts
-
-
-def contents(replica: Replica, database: str, table: str) -> dict[str, Any]:
-    """Every row by its key, columns by name: a type may be wider here, a value must be equal."""
-    found = replica.ask(
-        "SELECT column_name, data_type, column_key FROM information_schema.columns "
-        f"WHERE table_schema = '{database}' AND table_name = '{table}' ORDER BY 1"
-    )
-    shown = [f"HEX(`{n}`)" if kind == "vector" else f"`{n}`" for n, kind, _ in found]
-    key = [at for at, column in enumerate(found) if column[2] == "PRI"]
-    rows = replica.ask(f"SELECT {', '.join(shown)} FROM `{database}`.`{table}`")
-    values = [[_value(cell, column[1]) for cell, column in zip(row, found, strict=True)]
-              for row in rows]  # fmt: skip
-    names = [column[0] for column in found]
-    return {repr([row[at] for at in key]): dict(zip(names, row, strict=True)) for row in values}
-
-
-def _value(cell: Any, kind: str) -> Any:
-    if cell is None or (isinstance(cell, str) and cell.startswith("0000-00-00")):
-        return None  # Debezium has no zero date
-    if kind == "json":
-        return json.loads(cell)
-    # A SET is text here, as the source shows it; the driver makes a set of it there.
-    return ",".join(sorted(cell)) if isinstance(cell, set) else cell
 
 
 def a_pipeline(job: MainJob, replica: Replica) -> Pipeline:
