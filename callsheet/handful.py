@@ -23,6 +23,8 @@ class Handful:
     index: dict[tuple[int, Offset], Message] = field(default_factory=dict)
     rows: dict[int, int] | None = None
     """How many of each partition they were, once the messages are let go of."""
+    refused: int = 0
+    """Rows that became dead letters."""
 
     def __len__(self) -> int:
         return len(self.messages) if self.rows is None else sum(self.rows.values())

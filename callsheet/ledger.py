@@ -63,6 +63,8 @@ class Ledger:
         """Of them those whose raw records are kept."""
         self.size_bytes = 0
         """Of the raw records that are kept."""
+        self.accepted_for_good = 0
+        """Rows of which the sink has said that they will not be rejected, durable or not."""
         self._answered = 0
         """Of them those that are counted as written or the like: a batch leaves the hand whole."""
 
@@ -222,6 +224,7 @@ class Ledger:
         for handful in list(self._handfuls):
             if all(final.get(p, 0) >= end for p, end in handful.ends.items()):
                 self.kept_events -= len(handful)
+                self.accepted_for_good += max(0, len(handful) - handful.refused)
                 self.size_bytes -= handful.size_bytes
                 handful.size_bytes = 0
                 handful.let_go()
@@ -233,7 +236,7 @@ class Ledger:
             self._strands[p.topic, p.number].durable >= end for p, end in handful.ends.items()
         )
 
-    def find(self, partition: Partition, offset: Offset) -> Message:
+    def refuse(self, partition: Partition, offset: Offset) -> Message:
         """The raw record of a rejection.
 
         Raises:
@@ -242,6 +245,7 @@ class Ledger:
         for handful in self._handfuls:
             message = handful.find(partition, offset)
             if message is not None:
+                handful.refused += 1
                 return message
         raise FatalError(
             f"the sink rejected {partition} offset {offset}, which it was not handed",

@@ -16,6 +16,7 @@ from prometheus_client import CollectorRegistry
 from callsheet.backoff import Backoff, Outage
 from callsheet.batch import Decoded, Message, Offset, Partition
 from callsheet.delivery import Step, Surroundings
+from callsheet.errors import FatalError
 from callsheet.fuse import Fuse, FuseRating
 from callsheet.observability.health import Pulse
 from callsheet.observability.metrics import Metrics
@@ -37,14 +38,17 @@ class Killed(BaseException):
     """A crash: nothing after it is done."""
 
 
-def row(offset: Offset) -> Row:
+def row(offset: Offset, late: Collection[Offset]) -> Row:
     made = upsert(offset, version=offset + 1, name=f"v{offset}")
-    return replace(made, offset=offset, ts_us=LATEST if offset == LATE else made.ts_us)
+    return replace(made, offset=offset, ts_us=LATEST if offset in late else made.ts_us)
 
 
+@dataclass(frozen=True, slots=True)
 class RowDecoder:
+    late: Collection[Offset]
+
     def decode(self, messages: Sequence[Message]) -> Decoded:
-        batch = a_batch([row(message.offset()) for message in messages], SCHEMA)
+        batch = a_batch([row(message.offset(), self.late) for message in messages], SCHEMA)
         return Decoded([replace(batch, messages=messages)])
 
 
@@ -89,6 +93,9 @@ class Job:
     letters: LetterTopic
     store: Store = field(default_factory=memory_store)
     group: dict[Partition, Offset] = field(default_factory=dict)
+    late: Collection[Offset] = (LATE,)
+    rotate_rows: int = 3
+    rating: FuseRating = field(default_factory=lambda: FuseRating(100, ratio=1.0))
 
     def covered(self) -> Offset:
         """Up to where the audit's files go."""
@@ -107,10 +114,10 @@ class Job:
         clock, reader = SystemClock(), OneReader(self.group)
         world = Surroundings(
             consumer=reader,
-            decoder=RowDecoder(),
-            sink=a_sink(self.store, rotation={"rows": 3}),
+            decoder=RowDecoder(self.late),
+            sink=a_sink(self.store, rotation={"rows": self.rotate_rows}),
             letters=TopicLetters(self.letters),
-            fuse=Fuse(FuseRating(run_events=100, ratio=1.0)),
+            fuse=Fuse(self.rating),
             outage=Outage(clock, Backoff(), Random(1)),
             clock=clock,
             metrics=Metrics(CollectorRegistry()),
@@ -142,3 +149,14 @@ def test_a_refused_row_is_a_dead_letter_whatever_crashes(step: Step, is_slow: bo
     assert records(job.store, "finance_titles") == [(0, n) for n in range(COUNT) if n != LATE]
     (letter,) = job.letters.book().open()
     assert letter.source_offset == LATE
+
+
+def test_letters_among_good_rows_of_one_range_are_no_run() -> None:
+    """None of the rows is durable before the range is: the fuse must not wait for that."""
+    letters, rating = LetterTopic(Random(1)), FuseRating(run_events=2, ratio=1.0)
+    job = Job(letters, late=range(1, COUNT, 2), rotate_rows=1_000, rating=rating)
+    job.run(None)
+    assert len(letters.book().open()) == COUNT // 2
+    garbage = Job(LetterTopic(Random(1)), late=range(COUNT), rotate_rows=1_000, rating=rating)
+    with pytest.raises(FatalError, match="3 records in a row"):
+        garbage.run(None)

@@ -116,12 +116,12 @@ def test_a_rejection_finds_its_record_and_a_strange_one_stops() -> None:
     ledger = a_ledger(P0)
     ledger.take(rows(P0, 0, 1))
     accept(ledger, *rows(P0, 0, 1))
-    assert ledger.find(P0, 1).offset() == 1
+    assert ledger.refuse(P0, 1).offset() == 1
     with pytest.raises(FatalError, match="not handed"):
-        ledger.find(P0, 2)
+        ledger.refuse(P0, 2)
     ledger.settle({P0: 2})
     with pytest.raises(FatalError):
-        ledger.find(P0, 1)
+        ledger.refuse(P0, 1)
 
 
 def test_the_frontier_is_the_slowest_partition_that_still_has_work() -> None:

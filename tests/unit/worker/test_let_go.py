@@ -33,15 +33,25 @@ def test_what_is_final_is_not_kept_and_not_committed(ledger: Ledger) -> None:
     assert ledger.settle({}, {P0: 2, P1: 2}) == []
     assert (ledger.events, ledger.kept_events, ledger.size_bytes) == (6, 2, 20)
     assert ledger.committable({}) == {}
-    assert ledger.find(P0, 3).offset() == 3
+    assert ledger.refuse(P0, 3).offset() == 3
     with pytest.raises(FatalError, match="which it was not handed"):
-        ledger.find(P0, 1)
+        ledger.refuse(P0, 1)
 
 
 def test_a_batch_is_kept_while_one_of_its_partitions_may_be_rejected(ledger: Ledger) -> None:
     ledger.settle({}, {P0: 4})
     assert ledger.kept_events == 4
-    assert ledger.find(P0, 0).offset() == 0
+    assert ledger.refuse(P0, 0).offset() == 0
+
+
+def test_what_is_taken_for_good_is_counted_without_the_letters(ledger: Ledger) -> None:
+    ledger.refuse(P0, 1)
+    ledger.settle({}, {P0: 2})
+    assert ledger.accepted_for_good == 0
+    ledger.settle({}, {P0: 2, P1: 2})
+    assert ledger.accepted_for_good == 3
+    ledger.settle({P0: 4, P1: 2}, {P0: 4, P1: 2})
+    assert ledger.accepted_for_good == 5
 
 
 def test_it_is_done_with_when_it_is_durable(ledger: Ledger) -> None:
