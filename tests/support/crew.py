@@ -1,110 +1,140 @@
-"""One `callsheet run` of several pipelines, and traps on its workers' ways."""
+"""The workers of all four stores, with traps on their ways."""
 
 from __future__ import annotations
 
+import json
 import os
 import signal
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Self
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import httpx
-import msgspec
 
 from callsheet.runtime import WorkerState
+from tests.support.every_store import Scene
+from tests.support.every_store_files import SINKS
 from tests.support.main_job_files import CHECKOUT, Pipeline
 from tests.support.polling import until
 from tests.support.traps import FREEZE, Trap, Traps
 from tests.support.worker_process import WorkerProcess
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Crew:
-    """``pipelines`` by the name that a test calls them by."""
+    """One worker per store, by the store's name; :meth:`hire` puts it into the scene."""
 
-    pipelines: Mapping[str, Pipeline]
-    traps: Traps
-    process: WorkerProcess
+    scene: Scene
+    label: str = "first"
+    workers: dict[str, WorkerProcess] = field(default_factory=dict)
 
-    @classmethod
-    def start(
-        cls, pipelines: Mapping[str, Pipeline], folder: Path, environ: Mapping[str, str]
-    ) -> Self:
-        """All are members of their groups."""
-        folder.mkdir(parents=True, exist_ok=True)
-        traps = Traps(folder / "traps")
-        process = WorkerProcess.start(
-            ["run", *(str(each.path) for each in pipelines.values())],
-            environ,
-            folder / "workers.log",
+    @property
+    def traps(self) -> Traps:
+        return Traps(self.scene.job.folder / f"traps-{self.label}")
+
+    # --- processes ------------------------------------------------------------------------------
+
+    def hire(self, sinks: Collection[str] = SINKS) -> None:
+        """Start `callsheet run`, one per store, instead of who is there; all become members."""
+        for sink in sinks:
+            self.workers[sink] = self._start(self.scene.pipelines[sink])
+        for sink in sinks:
+            self.workers[sink].wait_until_ready()
+
+    def relieve(self) -> None:
+        """Take the place of the scene's own workers."""
+        self.stop(self.scene.workers)
+        self.hire()
+        self.scene.workers.update(self.workers)
+
+    def hire_beside(self) -> None:
+        """As members of their own names in the same groups."""
+        for sink in SINKS:
+            self.workers[sink] = self._start(self._namesake(self.scene.pipelines[sink]))
+
+    def stop(self, workers: Mapping[str, WorkerProcess] | None = None) -> None:
+        """SIGTERM to all, and all end well."""
+        mine = self.workers if workers is None else workers
+        for worker in mine.values():
+            worker.process.terminate()
+        for sink, worker in mine.items():
+            assert worker.stop() == 0, f"{sink}\n{worker.last_words()}"
+
+    def end(self) -> None:
+        for worker in self.workers.values():
+            worker.end()
+
+    def _start(self, pipeline: Pipeline) -> WorkerProcess:
+        job = self.scene.job
+        worker = WorkerProcess.start(
+            ["run", str(pipeline.path)],
+            job.environ,
+            job.folder / f"{pipeline.name}-{self.label}.log",
             cwd=CHECKOUT,
-            module=("tests.support.trapped_run", str(traps.folder)),
+            module=("tests.support.trapped_run", str(self.traps.folder)),
         )
-        made = cls(pipelines, traps, process)
-        try:
-            process.wait_until_ready()
-        except BaseException:
-            process.end()
-            raise
-        return made
+        job.workers.append(worker)
+        return worker
+
+    def _namesake(self, pipeline: Pipeline) -> Pipeline:
+        """The same pipeline on another host."""
+        path = self.scene.job.folder / self.label / pipeline.path.name
+        document = json.loads(pipeline.path.read_text("utf-8"))
+        document["kafka"]["instance_id"] = f"{pipeline.name}-{self.label}"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(json.dumps(document), "utf-8")
+        return replace(pipeline, path=path)
 
     # --- traps ----------------------------------------------------------------------------------
 
     def trap(self, points: Mapping[str, str], *, number: int = 1, freeze: bool = False) -> None:
-        """By pipeline, at which point its worker is hit."""
-        for label, point in points.items():
+        """By store, at which point its worker is hit."""
+        for sink, point in points.items():
             trap = Trap(point, number, FREEZE) if freeze else Trap(point, number)
-            self.traps.set(self.pipelines[label].name, trap)
+            self.traps.set(self.scene.pipelines[sink].name, trap)
 
-    def is_hit(self, label: str) -> bool:
-        return self.traps.victim(self.pipelines[label].name) is not None
+    def is_hit(self, sink: str) -> bool:
+        return self.traps.victim(self.scene.pipelines[sink].name) is not None
 
-    def wait_until_hit(self, points: Mapping[str, str]) -> dict[str, int]:
-        """The victims' pids by pipeline."""
-        return {label: self.traps.wait_for(self.pipelines[label].name) for label in points}
+    def wait_until_hit(self, points: Collection[str]) -> dict[str, int]:
+        """The victims' pids by store."""
+        return {sink: self.traps.wait_for(self.scene.pipelines[sink].name) for sink in points}
 
-    # --- workers --------------------------------------------------------------------------------
+    # --- their state ----------------------------------------------------------------------------
 
-    def states(self) -> dict[str, WorkerState]:
-        answer = self.process.get("/status")
-        answer.raise_for_status()
-        found = msgspec.json.decode(answer.content, type=list[WorkerState])
-        labels = {pipeline.name: label for label, pipeline in self.pipelines.items()}
-        return {labels[state.pipeline]: state for state in found}
+    def state(self, sink: str) -> WorkerState | None:
+        """None: nobody can tell just now."""
+        with suppress(httpx.HTTPError):
+            return next(iter(self.workers[sink].states()), None)
+        return None
 
-    def wait_until_ready(self) -> None:
-        def are_ready() -> bool:
-            with suppress(httpx.HTTPError):
-                return all(state.is_ready for state in self.states().values())
-            return False
+    def wait_until_back(self, victims: Mapping[str, int | None]) -> None:
+        """Each place has another process, and it is a member of its group."""
 
-        until(are_ready, "all workers are members of their groups")
+        def are_back() -> bool:
+            states = {sink: self.state(sink) for sink in victims}
+            return all(
+                state is not None and state.is_ready and state.pid not in {None, victims[sink]}
+                for sink, state in states.items()
+            )
 
-    def wait_until_back(self, label: str, victim: int) -> None:
-        """Another process has its place."""
+        until(are_back, f"the workers of {', '.join(victims)} are back")
 
-        def is_back() -> bool:
-            with suppress(httpx.HTTPError):
-                state = self.states()[label]
-                return state.is_ready and state.pid not in {None, victim}
-            return False
-
-        until(is_back, f"the worker of {label} is back")
-
-    def kill(self, label: str) -> int | None:
-        """kill -9 of one worker, wherever it is; None: it is not running just now."""
-        pid = self.states()[label].pid
-        if pid is None:
+    def kill(self, sink: str) -> int | None:
+        """kill -9, wherever it is; None: there was nobody to kill."""
+        state = self.state(sink)
+        if state is None or state.pid is None:
             return None
         with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
-        return pid
+            os.kill(state.pid, signal.SIGKILL)
+        return state.pid
 
-    def stop(self) -> None:
-        assert self.process.stop() == 0, self.process.last_words()
-
-    def end(self) -> None:
-        """Whatever state it is in, frozen workers included."""
-        self.process.end()
+    def rewrite(self, sink: str, **sections: Any) -> None:
+        """Lay these over the pipeline's file; whoever runs it is to be hired anew."""
+        path = self.scene.pipelines[sink].path
+        document = json.loads(path.read_text("utf-8"))
+        for name, given in sections.items():
+            is_block = isinstance(given, Mapping)
+            document[name] = {**document.get(name, {}), **given} if is_block else given
+        path.write_text(json.dumps(document), "utf-8")
