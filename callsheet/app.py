@@ -38,7 +38,7 @@ from callsheet.limits import Limits
 from callsheet.observability.health import Pulse
 from callsheet.observability.lag import LagProbe
 from callsheet.observability.metrics import Metrics
-from callsheet.ports import Consumer, DeadLetters, Decoder, SystemClock
+from callsheet.ports import Consumer, DeadLetters, Decoder, Past, SystemClock
 from callsheet.sink import Sink, SinkContext, Transaction
 from callsheet.worker import Worker
 from sinks import plugin
@@ -122,14 +122,9 @@ def _ends(
     settings = pipeline.settings
     consumer = GroupConsumer(connection, _membership(settings, number), log)
     if not pipeline.plugin.is_transactional:
-        letters = _dead_letters(settings, connection, log)
+        letters = plain_letters(settings, log)
         return _Ends(consumer, sink_of(pipeline, number), letters)
-    producer = _producer(settings, number, connection, log)
-    transaction = Transaction(
-        producer,
-        KafkaTopics(connection.common(), timeout_s=_ADMIN_TIMEOUT_S),
-        lambda topic: settings.source.reads(topic) or topic == settings.dead_letter_topic,
-    )
+    producer = transactional_producer(settings, str(number), log)
     return _Ends(
         TransactionalConsumer(
             consumer,
@@ -137,31 +132,48 @@ def _ends(
             budget_s=settings.dead_letters.budget_seconds,
             clock=SystemClock(),
         ),
-        sink_of(pipeline, number, transaction),
-        TransactionalLetters(
-            producer,
-            settings.dead_letter_topic,
-            pipeline=settings.name,
-            version=__version__,
-            max_message_bytes=settings.dead_letters.max_message_bytes,
-            log=log,
-        ),
+        sink_of(pipeline, number, transaction_of(settings, producer)),
+        transactional_letters(settings, producer, log),
     )
 
 
-def _producer(
-    settings: PipelineSettings, number: int, connection: Connection, log: FilteringBoundLogger
+def transactional_producer(
+    settings: PipelineSettings, number: str, log: FilteringBoundLogger
 ) -> TransactionalProducer:
     """Its name is the same after a restart, which so ends at once what the dead worker left."""
-    parts = (settings.group_id, settings.kafka.instance_id, str(number))
+    parts = (settings.group_id, settings.kafka.instance_id, number)
     return TransactionalProducer(
-        connection,
+        connection_of(settings),
         "-".join(filter(None, parts)),
         max_message_bytes=settings.dead_letters.max_message_bytes,
         in_flight_bytes=settings.delivery.in_hand_bytes,
         budget_s=settings.dead_letters.budget_seconds,
         log=log,
         clock=SystemClock(),
+    )
+
+
+def transaction_of(
+    settings: PipelineSettings, producer: TransactionalProducer, past: Past | None = None
+) -> Transaction:
+    return Transaction(
+        producer,
+        KafkaTopics(connection_of(settings).common(), timeout_s=_ADMIN_TIMEOUT_S),
+        lambda topic: settings.source.reads(topic) or topic == settings.dead_letter_topic,
+        past,
+    )
+
+
+def transactional_letters(
+    settings: PipelineSettings, producer: TransactionalProducer, log: FilteringBoundLogger
+) -> TransactionalLetters:
+    return TransactionalLetters(
+        producer,
+        settings.dead_letter_topic,
+        pipeline=settings.name,
+        version=__version__,
+        max_message_bytes=settings.dead_letters.max_message_bytes,
+        log=log,
     )
 
 
@@ -217,6 +229,7 @@ def limits_of(settings: PipelineSettings) -> Limits:
         letters_budget_s=settings.dead_letters.budget_seconds,
         commit_interval_s=delivery.commit_interval_seconds,
         linger_s=delivery.linger_seconds,
+        sweepable=settings.truncate_tables,
         pause_after_s=delivery.pause_after_seconds,
     )
 
@@ -232,11 +245,9 @@ def sink_of(pipeline: Pipeline, number: int, transaction: Transaction | None = N
     return pipeline.plugin.build(pipeline.sink, context)
 
 
-def _dead_letters(
-    settings: PipelineSettings, connection: Connection, log: FilteringBoundLogger
-) -> KafkaDeadLetters:
+def plain_letters(settings: PipelineSettings, log: FilteringBoundLogger) -> KafkaDeadLetters:
     return KafkaDeadLetters(
-        connection,
+        connection_of(settings),
         settings.dead_letter_topic,
         pipeline=settings.name,
         version=__version__,

@@ -171,6 +171,30 @@ class Producer(Protocol):
         ...
 
 
+class Past(Protocol):
+    """What a compacted topic holds already, for who writes to it out of order: of a key's records
+    the last is its state, whatever their versions. ``header`` names that with the version.
+    """
+
+    def newest(
+        self, topic: str, keys: Collection[bytes], header: str, deadline: Deadline
+    ) -> Mapping[bytes, int]:
+        """The highest committed version of each of these keys that the topic holds.
+
+        Raises:
+            RetryableError: not known yet; a further call goes on where this one ended.
+        """
+        ...
+
+    def confirm(
+        self, topic: str, sent: Mapping[bytes, int], header: str, deadline: Deadline
+    ) -> None:
+        """After :meth:`newest` and :meth:`Producer.send`: takes the transaction back if a newer
+        state of one of the keys has come in before ours.
+        """
+        ...
+
+
 class TopicAdmin(Protocol):
     """The topics of the cluster that a pipeline reads from."""
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
 from pydantic import BaseModel
 
-from callsheet.batch import Batch, Offset, Park, Partition
+from callsheet.batch import Batch, Message, Offset, Park, Partition
 from callsheet.errors import Reason, RetryableError
-from callsheet.ports import Clock, Deadline, Producer, TopicAdmin
+from callsheet.ports import Clock, Deadline, Past, Producer, TopicAdmin
+from callsheet.schema import TableSchema
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +144,8 @@ class Transaction:
     topics: TopicAdmin
     is_taken: Callable[[str], bool]
     """Does the pipeline read this topic, or bury its dead letters there? Nothing else may."""
+    past: Past | None = None
+    """Only in a redrive, whose events are older than what was written since."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,16 +161,45 @@ class SinkContext:
     """Only of a worker whose plugin is transactional; a preview has none."""
 
 
+@runtime_checkable
+class Inventory(Protocol):
+    """What a destination still shows of a table, for ``callsheet sweep``. It changes nothing, and
+    needs no worker; one that has nothing of the table at all answers 0 and no page.
+
+    Raises (each method):
+        RetryableError: the destination is away.
+    """
+
+    def alive(self, topic: str, schema: TableSchema) -> int:
+        """How many rows it shows."""
+        ...
+
+    def older(self, topic: str, schema: TableSchema, version: int) -> Iterator[Sequence[str]]:
+        """IDs of the rows that it shows in a version below this one: each once, in pages, in any
+        order.
+        """
+        ...
+
+    def close(self) -> None: ...
+
+
+ReadTopic = Callable[[str], Iterator[Message]]
+"""A topic of the cluster that the pipeline reads from: its committed records up to its end; none
+of one that does not exist."""
+
+
 @dataclass(frozen=True, slots=True)
 class SinkPlugin:
     """How a sink is found: the entry point group ``callsheet.sinks`` names one of these.
 
     ``settings`` validates the pipeline file's ``sink:`` block (without ``type``); ``build`` makes
     the sink from the validated settings. ``is_transactional``: it writes to the Kafka cluster that
-    it reads from; offsets and dead letters travel in its transactions (docs/adr).
+    it reads from; offsets and dead letters travel in its transactions (docs/adr). ``inventory``
+    tells what the destination has, where it can be asked; None for one that keeps no state of rows.
     """
 
     name: str
     settings: type[BaseModel]
     build: Callable[[Any, SinkContext], Sink]
     is_transactional: bool = False
+    inventory: Callable[[Any, SinkContext, ReadTopic], Inventory | None] | None = None

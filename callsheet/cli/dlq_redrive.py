@@ -6,7 +6,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from random import Random
 
@@ -35,6 +35,8 @@ from callsheet.sink import Sink
 from callsheet.worker import Worker
 
 _LOOK_S = 0.25
+_REST_S = 1.0
+"""Before a lost transaction is tried again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,10 +147,66 @@ class Redrive:
         return Mark(deed, tuple(letters), self._by, now_text(), run=run)
 
     def _take(self, run: Run, book: LetterBook, total: Outcome) -> None:
+        """Until it is done or patience ends. Of a transaction that is lost nobody knows whether it
+        was committed, but the marks: so the book is read anew before the rest is tried again.
+        """
+        until = Deadline.after(self._shop.clock, self._patience_s)
+        while True:
+            before = _open_of(run, book)
+            outcome, lost = self._attempt(run, book)
+            if not lost:
+                total.add(outcome)
+                return
+            book = self._shop.log.book()
+            outcome.redriven = before - _open_of(run, book)
+            outcome.remaining = _open_of(run, book)
+            is_over = not outcome.remaining or self._is_stopped or until.expired()
+            if is_over:
+                outcome.away = lost if outcome.remaining else ""
+                total.add(outcome)
+                return
+            total.add(replace(outcome, remaining=0, gone=[], parked=[], away=""))
+            self._shop.logger.warning("redrive repeated", cause=lost)
+            self._shop.clock.sleep(_REST_S)
+
+    def _attempt(self, run: Run, book: LetterBook) -> tuple[Outcome, str]:
+        """What it came to, and why its transaction is lost: then only what is committed counts."""
         shop, metrics, pulse = self._shop, Metrics(CollectorRegistry()), Pulse(self._shop.clock)
         surety = Surety(shop.log, shop.marks, self._turn, shop.clock, self._signed)
         consumer = LetterConsumer(run, book, surety, self._finish)
-        world = Surroundings(
+        committed = Outcome()
+
+        def at(step: Step) -> None:
+            nonlocal committed
+            if step is Step.COMMITTED:
+                committed = _counted(metrics)
+            shop.at(step)
+
+        worker = Worker(
+            self._world(run, consumer, metrics, pulse, at), (), shop.limits, shop.truncate
+        )
+        self._worker = worker
+        if self._is_stopped:
+            worker.stop()
+        with self._patience(worker, pulse) as away:
+            worker.run()
+        shop.marks.wait(self._soon())
+        while not consumer.lost and consumer.committed() is not None:
+            pass
+        outcome = committed if consumer.lost else _counted(metrics)
+        _complete(outcome, consumer, pulse, away)
+        return outcome, consumer.lost
+
+    def _world(
+        self,
+        run: Run,
+        consumer: LetterConsumer,
+        metrics: Metrics,
+        pulse: Pulse,
+        at: Callable[[Step], None],
+    ) -> Surroundings:
+        shop = self._shop
+        return Surroundings(
             consumer=consumer,
             decoder=shop.decoder,
             sink=shop.sink(),
@@ -160,18 +218,8 @@ class Redrive:
             metrics=metrics,
             pulse=pulse,
             log=shop.logger,
-            at=shop.at,
+            at=at,
         )
-        worker = Worker(world, (), shop.limits, shop.truncate)
-        self._worker = worker
-        if self._is_stopped:
-            worker.stop()
-        with self._patience(worker, pulse) as away:
-            worker.run()
-        shop.marks.wait(self._soon())
-        while consumer.committed() is not None:
-            pass
-        total.add(_outcome(consumer, metrics, pulse, away))
 
     @contextmanager
     def _patience(self, worker: Worker, pulse: Pulse) -> Iterator[list[str]]:
@@ -199,9 +247,12 @@ class Redrive:
             thread.join()
 
 
-def _outcome(
-    consumer: LetterConsumer, metrics: Metrics, pulse: Pulse, away: Sequence[str]
-) -> Outcome:
+def _open_of(run: Run, book: LetterBook) -> int:
+    return len({letter.offset for letter in book.open()}.intersection(run.letters))
+
+
+def _counted(metrics: Metrics) -> Outcome:
+    """What became of the rows."""
     counted = _counts(metrics)
     reasons = {
         sample.labels["reason"]: round(sample.value)
@@ -210,16 +261,21 @@ def _outcome(
         if sample.name.endswith("_total") and sample.value
     }
     return Outcome(
-        redriven=consumer.marked,
         written=counted["written"],
         stale=counted["stale"] + counted["superseded"],
         without_row=counted["skipped"],
         failed_again=reasons,
-        parked=list(pulse.read().parked),
-        gone=[letter.offset for letter in consumer.gone],
-        remaining=consumer.remaining,
-        away=away[0] if away else "",
     )
+
+
+def _complete(
+    outcome: Outcome, consumer: LetterConsumer, pulse: Pulse, away: Sequence[str]
+) -> None:
+    """What became of the letters."""
+    outcome.redriven, outcome.remaining = consumer.marked, consumer.remaining
+    outcome.parked = list(pulse.read().parked)
+    outcome.gone = [letter.offset for letter in consumer.gone]
+    outcome.away = away[0] if away else ""
 
 
 def _counts(metrics: Metrics) -> Mapping[str, int]:

@@ -121,18 +121,28 @@ class KafkaGroups:
             PartitionOffsets(p, committed.get(p), begins.get(p), ends.get(p)) for p in partitions
         ]
 
+    def ends(
+        self, partitions: Collection[Partition], *, with_open: bool
+    ) -> dict[Partition, Offset]:
+        """Of what is committed; ``with_open``: also of what transactions have not decided yet."""
+        level = IsolationLevel.READ_UNCOMMITTED if with_open else IsolationLevel.READ_COMMITTED
+        return self._listed(partitions, _LATEST, level)
+
     def at_time(self, partitions: Collection[Partition], time_ms: int) -> dict[Partition, Offset]:
         """Of the first record at or after a time, for those partitions that have one."""
         return self._listed(partitions, OffsetSpec.for_timestamp(time_ms))
 
     def _listed(
-        self, partitions: Collection[Partition], spec: OffsetSpec
+        self,
+        partitions: Collection[Partition],
+        spec: OffsetSpec,
+        level: IsolationLevel = IsolationLevel.READ_COMMITTED,
     ) -> dict[Partition, Offset]:
         if not partitions:
             return {}
         futures = self._admin.list_offsets(
             {TopicPartition(p.topic, p.number): spec for p in partitions},
-            isolation_level=IsolationLevel.READ_COMMITTED,
+            isolation_level=level,
             request_timeout=self._timeout_s,
         )
         found: dict[Partition, Offset] = {}

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import Protocol, cast
 
 from callsheet.batch import Message, Offset, Partition
-from callsheet.errors import Reason
+from callsheet.errors import FencedError, Reason
 from callsheet.kafka.letters import (
     FIRST_REDRIVE_PARTITION,
     Deed,
@@ -54,7 +54,12 @@ class Letters(Originals, Protocol):
 
 
 class Marks(Protocol):
-    """Where it is noted what was done."""
+    """Where it is noted what was done.
+
+    Raises (:meth:`acknowledged`):
+        DeadLetterError: a mark could not be stored.
+        FencedError: the transaction is lost in which it and its rows were.
+    """
 
     def put(self, mark: Mark) -> None:
         """Send it, in the order of the calls."""
@@ -101,6 +106,7 @@ class LetterConsumer:
 
     Attributes:
         gone: letters whose record nobody has any more; they stay open.
+        lost: why the transaction that held rows and marks is lost; empty while it is not.
     """
 
     def __init__(
@@ -119,6 +125,7 @@ class LetterConsumer:
         self._parked: set[Partition] = set()
         self.gone: list[StoredLetter] = []
         self.marked = 0
+        self.lost = ""
 
     def _partition(self, letter: StoredLetter) -> Partition:
         return Partition(letter.source.topic, FIRST_REDRIVE_PARTITION + self._run.number)
@@ -128,6 +135,11 @@ class LetterConsumer:
     def subscribe(self, topics: Sequence[str], listener: RebalanceListener) -> None:  # noqa: ARG002 - the letters say which
         # Where the sink ends does not matter: it may lie beyond a record that it refused, and whose
         # new letter a crash has prevented. What it has already it skips, or finds stale.
+        if self._listener is not None:
+            # Joined anew, as after every lost transaction: what it held only a new run can tell.
+            self._waiting = {}
+            self._finished()
+            return
         self._listener = listener
         listener.on_assigned(frozenset(self._waiting))
 
@@ -209,8 +221,12 @@ class LetterConsumer:
         self._sent.append((dict(offsets), len(letters)))
 
     def committed(self) -> Mapping[Partition, Offset] | None:
-        if self._surety.marks.acknowledged() is None:
-            return None
+        try:
+            if self._surety.marks.acknowledged() is None:
+                return None
+        except FencedError as error:
+            self.lost = error.message
+            raise
         offsets, letters = self._sent.popleft()
         self.marked += letters
         return offsets

@@ -21,13 +21,25 @@ from callsheet.kafka.settings import Connection, Membership, consumer_config
 
 
 class Peek:
-    """Reads these partitions, each from its offset (None: the beginning), up to their ends."""
+    """Reads these partitions, each from its offset (None: the beginning), up to their ends.
 
-    def __init__(self, connection: Connection, starts: Mapping[Partition, Offset | None]) -> None:
+    ``with_open``: also what transactions have written that are not decided, or were taken back.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        starts: Mapping[Partition, Offset | None],
+        *,
+        with_open: bool = False,
+    ) -> None:
         membership = Membership(f"callsheet-peek-{uuid4().hex}")
         config = {**consumer_config(connection, membership), "auto.offset.reset": "earliest"}
+        if with_open:
+            config["isolation.level"] = "read_uncommitted"
         self._client = Consumer({**config, "log_level": 0})
         self._unfinished = set(starts)
+        self._ends: dict[Partition, Offset] = {}
         self._client.assign(
             [
                 TopicPartition(p.topic, p.number, OFFSET_BEGINNING if start is None else start)
@@ -51,6 +63,15 @@ class Peek:
         """Have all partitions been read to their ends, as they were when we got there?"""
         return not self._unfinished
 
+    @property
+    def ends(self) -> Mapping[Partition, Offset]:
+        """Of the partitions that were read to their ends: where those are."""
+        return self._ends
+
+    def close(self) -> None:
+        """For who does not use it as a context."""
+        self._client.close()
+
     def poll(self, max_events: int, timeout_s: float) -> Sequence[Message]:
         """Raises:
         UnavailableError: the brokers are away.
@@ -65,8 +86,9 @@ class Peek:
             if fault is None:
                 records.append(message)
             elif fault.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - librdkafka's spelling
-                place = (cast("str", message.topic()), cast("int", message.partition()))
-                self._unfinished.discard(Partition(*place))
+                at = Partition(cast("str", message.topic()), cast("int", message.partition()))
+                self._unfinished.discard(at)
+                self._ends[at] = cast("int", message.offset())
             elif not fault.retriable():
                 raise UnavailableError(f"Kafka: {fault.str()}")
         return cast("Sequence[Message]", records)

@@ -138,7 +138,7 @@ class TransactionalProducer:
     def commit(
         self, offsets: Mapping[Partition, Offset], membership: object, deadline: Deadline
     ) -> bool:
-        """End the transaction with these offsets; False: it is lost, see :attr:`failure`.
+        """End the transaction with these offsets, if any; False: it is lost, see :attr:`failure`.
 
         Raises:
             RetryableError: there was nothing in it, and it could not even begin.
@@ -150,11 +150,12 @@ class TransactionalProducer:
         wanted = [TopicPartition(p.topic, p.number, offset) for p, offset in offsets.items()]
         client = self._client
         try:
-            self._calls.insist(
-                lambda s: client.send_offsets_to_transaction(wanted, membership, s),
-                "adding the offsets to the transaction",
-                deadline,
-            )
+            if wanted:
+                self._calls.insist(
+                    lambda s: client.send_offsets_to_transaction(wanted, membership, s),
+                    "adding the offsets to the transaction",
+                    deadline,
+                )
             self._calls.insist(client.commit_transaction, "committing the transaction", deadline)
         except LostError as error:
             self.fail(str(error))
@@ -167,6 +168,12 @@ class TransactionalProducer:
     def fail(self, why: str) -> None:
         """From here on nothing of the open transaction may ever be seen."""
         self.failure = self.failure or why
+
+    def flush(self, deadline: Deadline) -> None:
+        """Until the brokers have all that was sent; what they do not take in time is lost."""
+        self._client.flush(deadline.remaining_s())
+        if len(self._client):
+            self.fail("the brokers do not acknowledge in time")
 
     def start_over(self) -> None:
         """Take back what is open, and go on as if nothing had been sent since the last commit."""

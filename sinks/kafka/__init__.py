@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from callsheet.sink import SinkContext, SinkPlugin
-from sinks.kafka.settings import KafkaSinkSettings
+from callsheet.sink import ReadTopic, SinkContext, SinkPlugin
+from sinks.kafka.inventory import LatestInventory
+from sinks.kafka.settings import KafkaSinkSettings, Mode
 from sinks.kafka.sink import KafkaSink
 
 
@@ -11,4 +12,11 @@ def build(settings: KafkaSinkSettings, context: SinkContext) -> KafkaSink:
     return KafkaSink(settings, context)
 
 
-PLUGIN = SinkPlugin("kafka", KafkaSinkSettings, build, is_transactional=True)
+def inventory(
+    settings: KafkaSinkSettings, _context: SinkContext, read: ReadTopic
+) -> LatestInventory | None:
+    """A log keeps no state of rows: the deletes reach it like all other events."""
+    return LatestInventory(settings, read) if settings.mode is Mode.LATEST else None
+
+
+PLUGIN = SinkPlugin("kafka", KafkaSinkSettings, build, is_transactional=True, inventory=inventory)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from itertools import islice
 
 from callsheet.batch import Batch, Partition
@@ -39,6 +39,13 @@ class Versions:
                 kept.append(row)
         self._shrink()
         return kept
+
+    def learn(self, batch: Batch, versions: Mapping[bytes, int]) -> None:
+        """What the topic itself holds of the batch's IDs."""
+        for number, identifier in batch.frame.select("partition", "id").iter_rows():
+            known = self._known.setdefault(Partition(batch.topic, number), {})
+            version = versions.get(identifier.encode(), -1)
+            known[identifier] = max(version, known.get(identifier, -1))
 
     def forget(self, partitions: Collection[Partition]) -> None:
         for partition in partitions:

@@ -15,6 +15,7 @@ from callsheet.ports import OutgoingRecord
 from callsheet.sink import Rejection
 from sinks.kafka.catalog import Target
 
+VERSION: Final = "callsheet-version"
 _DELETE: Final = Op.DELETE.value.encode()
 _OVERHEAD_BYTES: Final = 512
 """Of headers and framing, generously."""
@@ -77,7 +78,7 @@ def _keys_and_headers(
                 ("callsheet-table", table),
                 ("callsheet-uuid", uuid),
                 ("callsheet-ts", ts),
-                ("callsheet-version", version),
+                (VERSION, version),
                 ("callsheet-schema", schema),
             ],
         )

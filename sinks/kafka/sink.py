@@ -19,8 +19,9 @@ from callsheet.errors import Reason
 from callsheet.ports import Deadline
 from callsheet.sink import Counts, Progress, Rejection, SinkContext, Transaction
 from sinks.kafka.catalog import Catalog, Target
+from sinks.kafka.late import Late, Latecomers
 from sinks.kafka.latest import Versions, latest_rows
-from sinks.kafka.records import rejection, render
+from sinks.kafka.records import Rendered, rejection, render
 from sinks.kafka.settings import KafkaSinkSettings, Mode
 from sinks.kafka.subjects import Subjects
 
@@ -41,6 +42,7 @@ class KafkaSink:
         self._subjects = Subjects(settings.registry, verify=verify)
         self._versions = Versions(settings.remembered_ids)
         self._catalog: Catalog | None = None
+        self._late: Latecomers | None = None
         self._durable: dict[Partition, Offset] = {}
         self._rejections: list[Rejection] = []
         self._counts = Counts()
@@ -51,6 +53,9 @@ class KafkaSink:
         for topic in self._settings.routes.values():
             catalog.refuse_loop(topic)
         transaction.producer.open(Deadline.after(self._context.clock, _OPEN_S))
+        if transaction.past is not None and self._settings.mode is Mode.LATEST:
+            kept_hours = self._settings.tombstones_kept_hours
+            self._late = Latecomers(transaction.past, kept_hours, self._context.clock)
         self._catalog = catalog
 
     def assigned(self, partitions: Collection[Partition]) -> Mapping[Partition, Offset]:
@@ -62,13 +67,23 @@ class KafkaSink:
         if self._catalog is None:
             raise RuntimeError("open() comes first")
         target = self._catalog.target(batch.topic, batch.schema)
+        late = self._late.look(target.topic, batch, deadline) if self._late else None
         self._transaction().producer.make_room(batch.size_bytes, deadline)
         # From here on nothing may fail that a second call of this batch would mend.
-        self._send(self._chosen(batch), target)
+        chosen = self._chosen(batch if late is None else self._timely(batch, late))
+        rendered = self._send(chosen, target)
         for partition, end in batch.next_offsets().items():
             self._durable[partition] = max(end, self._durable.get(partition, 0))
+        if self._late:
+            self._late.confirm(target.topic, chosen, rendered, deadline)
 
-    def _send(self, batch: Batch, target: Target) -> None:
+    def _timely(self, batch: Batch, late: Late) -> Batch:
+        """Without the rows that come too late; of the others it is known what is newer."""
+        self._rejections += late.refused.values()
+        self._versions.learn(batch, late.known)
+        return self._picked(batch, [row for row in range(len(batch)) if row not in late.refused])
+
+    def _send(self, batch: Batch, target: Target) -> Rendered:
         rendered = render(
             batch,
             target,
@@ -82,6 +97,7 @@ class KafkaSink:
             for n in too_large
         ]
         self._counts += Counts(written=len(rendered.records) - len(too_large))
+        return rendered
 
     def preview(self, batch: Batch) -> list[bytes]:
         """One line per event, as a reader that decodes it would see it."""
