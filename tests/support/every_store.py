@@ -26,9 +26,10 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Final
@@ -81,11 +82,14 @@ class Scene:
     workers: dict[str, WorkerProcess] = field(default_factory=dict)
     changes: int = 0
     """Of all loads so far."""
+    is_proven: bool = True
+    """Nothing has been done since the last proof."""
     _seeds: Iterator[int] = field(default_factory=lambda: count(1))
 
     @contextmanager
     def load(self, rate_per_s: float = RATE_PER_S) -> Iterator[Load]:
         """The studio works for the length of the block."""
+        self.is_proven = False
         stop, load, failed = threading.Event(), Load(), list[BaseException]()
         engine = self.job.database.engine(Role.APP)
         simulator = Simulator(engine, next(self._seeds), stop=stop)
@@ -118,14 +122,15 @@ class Scene:
         for worker in self.workers.values():
             worker.end()
 
-    def catch_up(self, patience_s: float = PATIENCE_S) -> float:
+    def catch_up(self, patience_s: float = PATIENCE_S, *, sinks: Collection[str] = SINKS) -> float:
         """Seconds until all that MySQL has committed by now is captured, delivered, committed."""
         began = time.monotonic()
         end = began + patience_s
         try:
             self.job.wait_for_capture(patience_s, is_supervised=True)
             goal = self._ends(end)
-            until(lambda: self._have(goal), "every group has committed it", end - time.monotonic())
+            has_it = partial(self._have, goal, sinks)
+            until(has_it, "every group has committed it", end - time.monotonic())
         except AssertionError as error:
             raise AssertionError(f"{error}\n{self.describe()}") from error
         return time.monotonic() - began
@@ -137,6 +142,11 @@ class Scene:
     def verify(self) -> None:
         """Every store is what it has to be; raises DifferenceError. Call :meth:`settle` before."""
         self.stores.require_equal()
+        self.is_proven = True
+
+    def consumed(self) -> dict[str, int]:
+        """Records, by sink, since each `callsheet run` began."""
+        return {sink: each.counters().of("consumed") for sink, each in self.workers.items()}
 
     def restarts(self) -> dict[str, int]:
         """How often each worker's process was started again, since its `callsheet run` began."""
@@ -173,12 +183,12 @@ class Scene:
         until(read, "the topics' ends can be read", deadline_s - time.monotonic())
         return found
 
-    def _have(self, goal: Mapping[Partition, Offset]) -> bool:
+    def _have(self, goal: Mapping[Partition, Offset], sinks: Collection[str]) -> bool:
         with suppress(CallsheetError):
             return all(
                 each.committed is not None and each.committed >= goal[each.partition]
-                for pipeline in self.pipelines.values()
-                for each in self.job.offsets(pipeline)
+                for sink in sinks
+                for each in self.job.offsets(self.pipelines[sink])
                 if goal[each.partition]
             )
         return False

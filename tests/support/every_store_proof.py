@@ -147,12 +147,21 @@ class Stores:
                 f"audit: {len(expected)} records, {len(found)} rows, {len(lost)} lost, "
                 f"{len(foreign)} of no record, {len(found) - len(set(found))} repeated"
             )
+        yield from self._repeated(audited)
         code, told = check(self.job, self.pipelines["audit"])
         if code != 0:
             yield f"audit check: {[lane['faults'] for lane in told['lanes'] if lane['faults']]}"
         tables = [name for name, frame in audited.items() if not frame.is_empty()]
         for name in rebuilt_otherwise(self.job.database, self.audit, tables):
             yield f"audit: {name} rebuilt is not the table"
+
+    def _repeated(self, audited: Mapping[str, pl.DataFrame]) -> Iterator[str]:
+        """The source is exactly-once: no change is in two records."""
+        for table, frame in audited.items():
+            if not frame.is_empty() and self.job.topic(table) not in self.done.gone:
+                twice = frame.height - frame.get_column("uuid").n_unique()
+                if twice:
+                    yield f"audit: {table}: {twice} changes are in more than one record"
 
     def _downstream(self, audited: Mapping[str, pl.DataFrame]) -> Iterator[str]:
         for table, frame in audited.items():

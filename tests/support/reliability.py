@@ -13,9 +13,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from itertools import groupby
 from pathlib import Path
-from typing import Final
-
-import pytest
+from typing import Any, Final, Protocol
 
 from tests.support.every_store_proof import DifferenceError
 
@@ -28,6 +26,12 @@ _HEAD: Final = (
     "| fault | how | for | times | changes meanwhile | lost or repeated | caught up in, at most |",
     "| --- | --- | --- | ---: | ---: | --- | ---: |",
 )
+
+
+class Options(Protocol):
+    """Of the command line, as pytest.Config has them."""
+
+    def getoption(self, name: str) -> Any: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,23 +63,24 @@ def record(
     recovery_s: float,
     seconds: float | None = None,
     *,
-    results: Path = RESULTS,
+    results: Path | None = None,
 ) -> None:
     """Add one row to the results; only the whole matrix should: see :func:`is_whole_matrix`."""
     day = datetime.now(UTC).date().isoformat()
     row = Row(fault, mode, seconds, runs, changes, lost, round(recovery_s, 1), day)
+    results = results or RESULTS
     rows = [*read(results), row]
     results.parent.mkdir(parents=True, exist_ok=True)
     lines = ",\n".join(f"  {json.dumps(asdict(each))}" for each in rows)
     results.write_text(f"[\n{lines}\n]\n", "utf-8")
 
 
-def is_whole_matrix(config: pytest.Config) -> bool:
+def is_whole_matrix(config: Options) -> bool:
     """Was it asked for, with ``--fault-seconds``?"""
     return config.getoption(OPTION) is not None
 
 
-def fault_seconds(config: pytest.Config, otherwise: float) -> float:
+def fault_seconds(config: Options, otherwise: float) -> float:
     """How long a server is to be away."""
     given = config.getoption(OPTION)
     return otherwise if given is None else float(given)
@@ -92,21 +97,27 @@ class Measured:
 
 @contextmanager
 def measured(
-    config: pytest.Config, fault: str, mode: str, seconds: float | None = None
+    config: Options, fault: str, mode: str, seconds: float | None = None
 ) -> Iterator[Measured]:
-    """Records what the block found, its differences too, if this is the whole matrix."""
-    found, lost = Measured(), 0
+    """If this is the whole matrix: records what the block found, differences too. A block that
+    fails otherwise has proven nothing, and is no run.
+    """
+    found = Measured()
+
+    def note(lost: int) -> None:
+        if is_whole_matrix(config):
+            record(fault, mode, found.runs, found.changes, lost, found.recovery_s, seconds)
+
     try:
         yield found
     except DifferenceError as error:
-        lost = len(error.differences)
+        note(len(error.differences))
         raise
-    finally:
-        if is_whole_matrix(config) and (lost or found.recovery_s):
-            record(fault, mode, found.runs, found.changes, lost, found.recovery_s, seconds)
+    note(0)
 
 
-def read(results: Path = RESULTS) -> list[Row]:
+def read(results: Path | None = None) -> list[Row]:
+    results = results or RESULTS
     if not results.exists():
         return []
     return [Row(**each) for each in json.loads(results.read_text("utf-8"))]
