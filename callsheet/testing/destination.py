@@ -38,7 +38,9 @@ class Destination(Protocol):
         """From now on nothing is answered."""
         ...
 
-    def thaw(self) -> None: ...
+    def thaw(self) -> None:
+        """All is answered again. From any thread, and harmless when nothing is frozen."""
+        ...
 
 
 class Ledger:

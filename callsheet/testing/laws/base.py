@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from threading import Timer
 
 import pytest
 
-from callsheet.batch import Batch
-from callsheet.errors import Reason
+from callsheet.batch import Batch, Offset, Partition
+from callsheet.errors import Reason, RetryableError
 from callsheet.sink import Counts, Sink
-from callsheet.testing.destination import Destination, Ledger, within
+from callsheet.testing.destination import CLOCK, Destination, Ledger, within
 
 
 class Laws:
@@ -44,3 +45,24 @@ class Laws:
             sink.write(batch, within(20))
         sink.flush(within(20))
         ledger.look()
+
+    def come_back(
+        self, destination: Destination, sink: Sink, partition: Partition
+    ) -> Mapping[Partition, Offset]:
+        """Assign it again while nothing is answered, which ends soon. A sink whose store must be
+        asked where the partition goes on waits for the answer, or is asked again as the worker
+        does; any other need not wait.
+        """
+        thaw = Timer(0.3, destination.thaw)
+        thaw.start()
+        deadline = within(30)
+        try:
+            while True:
+                try:
+                    return sink.assigned([partition])
+                except RetryableError:
+                    if deadline.expired():
+                        raise
+                    CLOCK.sleep(0.05)
+        finally:
+            thaw.join()
