@@ -20,6 +20,7 @@ from pathlib import Path
 os.environ.setdefault("POLARS_MAX_THREADS", "1")  # as the worker runs
 
 from callsheet.batch import Batch
+from callsheet.codec.columnar import load_native
 from callsheet.event import Op
 from callsheet.ports import SystemClock
 from callsheet.schema import Column, Kind
@@ -79,7 +80,7 @@ def _event(movie: dict[str, object], n: int) -> Row:
 
 def cost_us(batch: Batch, repeats: int) -> float:
     """The best of ``repeats``, per event: what else the machine does only ever adds."""
-    renderer = Renderer(4, 2 << 20, SystemClock())
+    renderer = Renderer(4, 2 << 20, SystemClock(), load_native())
     renderer.render(batch, "finance-films")
     best = float("inf")
     for _ in range(repeats):

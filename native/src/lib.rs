@@ -4,6 +4,7 @@
 //! it is accounted for; what it refuses leaves no trace in the columns and is named by its index.
 
 mod avro;
+mod bulk;
 mod cell;
 mod column;
 mod decimal;
@@ -13,17 +14,19 @@ mod json;
 mod plan;
 mod reader;
 mod scan;
+mod text;
 
 use std::sync::Arc;
 
 use arrow_array::ffi_stream::{FFI_ArrowArrayStream, RecordBatchStreamReader};
-use arrow_array::{ffi, Array, ArrayRef, Int32Array, Int64Array, StructArray};
+use arrow_array::{ffi, Array, ArrayRef, Int32Array, Int64Array, RecordBatch, StructArray};
 use arrow_data::ArrayData;
 use arrow_schema::{DataType, Field, FieldRef};
-use pyo3::exceptions::{PyRuntimeError, PyValueError};
+use pyo3::exceptions::{PyIndexError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyBytesMethods, PyCapsule, PyCapsuleMethods, PyList};
 
+use bulk::BulkPlan;
 use column::{Column, Values, Views};
 use encode::{EncodePlan, Encoded};
 use envelope::Rules;
@@ -320,8 +323,80 @@ fn encode(plan: &EncodePlan, reader: RecordBatchStreamReader) -> Result<Encoded,
     Ok(encoded)
 }
 
+/// Lines of a bulk request, to be joined in any order.
+#[pyclass(frozen)]
+struct BulkLines(bulk::Lines);
+
+#[pymethods]
+impl BulkLines {
+    /// Of the rows that are written.
+    #[getter]
+    fn ids(&self) -> &[String] {
+        &self.0.ids
+    }
+
+    /// Their places in the batch, ascending.
+    #[getter]
+    fn rows(&self) -> &[usize] {
+        &self.0.rows
+    }
+
+    #[getter]
+    fn size_bytes(&self) -> usize {
+        self.0.bytes.len()
+    }
+
+    /// The lines of some of `rows`, given by their places in it.
+    fn join<'py>(&self, py: Python<'py>, places: Vec<usize>) -> PyResult<Bound<'py, PyBytes>> {
+        let lines = &self.0;
+        let runs = places
+            .into_iter()
+            .map(|place| {
+                let end = *lines.ends.get(place)?;
+                Some(if place == 0 { 0 } else { lines.ends[place - 1] }..end)
+            })
+            .collect::<Option<Vec<_>>>()
+            .ok_or_else(|| PyIndexError::new_err("there is no such row"))?;
+        PyBytes::new_with(py, runs.iter().map(ExactSizeIterator::len).sum(), |mut body| {
+            for run in runs {
+                let line = &lines.bytes[run];
+                body[..line.len()].copy_from_slice(line);
+                body = &mut body[line.len()..];
+            }
+            Ok(())
+        })
+    }
+}
+
+/// Writes the rows of one table under one schema as lines of a bulk request.
+#[pyclass(frozen)]
+struct Bulk(BulkPlan);
+
+#[pymethods]
+impl Bulk {
+    #[new]
+    fn new(plan: &str) -> PyResult<Self> {
+        let plan =
+            serde_json::from_str(plan).map_err(|fault| PyValueError::new_err(fault.to_string()))?;
+        Ok(Self(plan))
+    }
+
+    /// None where a row or a column needs another look than this one.
+    fn lines(
+        &self,
+        py: Python<'_>,
+        frame: &Bound<'_, PyAny>,
+        deleted_at: &str,
+    ) -> PyResult<Option<BulkLines>> {
+        let batches = records_of(frame)?
+            .collect::<Result<Vec<RecordBatch>, _>>()
+            .map_err(|fault| PyValueError::new_err(fault.to_string()))?;
+        Ok(py.detach(|| bulk::lines(&self.0, &batches, deleted_at)).map(BulkLines))
+    }
+}
+
 /// Raised with every change of what a plan may say: Python uses no module of another version.
-const PLAN_VERSION: u32 = 1;
+const PLAN_VERSION: u32 = 2;
 
 #[pymodule]
 fn callsheet_native(module: &Bound<'_, PyModule>) -> PyResult<()> {
@@ -329,5 +404,6 @@ fn callsheet_native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("PLAN_VERSION", PLAN_VERSION)?;
     module.add_class::<Columns>()?;
     module.add_class::<Decoder>()?;
-    module.add_class::<Encoder>()
+    module.add_class::<Encoder>()?;
+    module.add_class::<Bulk>()
 }

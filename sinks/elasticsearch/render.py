@@ -10,10 +10,12 @@ from typing import Any, Final, NamedTuple
 import polars as pl
 
 from callsheet.batch import Batch
+from callsheet.codec.columnar import NativeModule
 from callsheet.errors import PoisonRecordError, Reason
 from callsheet.ports import Clock
 from sinks.elasticsearch import values
 from sinks.elasticsearch.columns import ColumnPlan
+from sinks.elasticsearch.native import READ, NativeLines, NativePlan, native_plan
 from sinks.elasticsearch.rows import RowPlan
 
 SMALL: Final = 192
@@ -54,34 +56,56 @@ class Rendered:
         return sum(len(piece.body) for piece in self.pieces)
 
 
+@dataclass(frozen=True, slots=True)
+class _Plans:
+    """The same lines in three ways; each does what the one before it does not."""
+
+    native: NativePlan | None
+    columns: ColumnPlan
+    rows: RowPlan
+
+
 @dataclass(slots=True)
 class Renderer:
-    """Keeps the plans of the schema versions that it met."""
+    """Keeps the plans of the schema versions that it met. ``native``: the native module, if any."""
 
     lanes: int
     piece_bytes: int
     clock: Clock
-    _plans: dict[tuple[str, str], tuple[ColumnPlan, RowPlan]] = field(default_factory=dict)
+    native: NativeModule | None = None
+    _plans: dict[tuple[str, str], _Plans] = field(default_factory=dict)
 
     def render(self, batch: Batch, alias: str) -> Rendered:
-        by_column, by_row = self._plan(batch, alias)
+        plans = self._plan(batch, alias)
         deleted_at = values.instant_text(int(self.clock.time() * 1_000_000))
-        if len(batch) > SMALL:
+        if plans.native is not None:
+            found = plans.native.lines(batch.frame[READ], deleted_at)
+            if found is not None:
+                return self._of_native(batch, found)
+        elif len(batch) > SMALL:
             kept = _latest(batch.frame)
             frame = batch.frame if len(kept) == len(batch) else batch.frame[kept]
-            lines = by_column.lines(frame, deleted_at)
+            lines = plans.columns.lines(frame, deleted_at)
             if lines is not None:
                 return self._of_columns(batch, frame["id"], kept, lines)
-        return self._of_rows(batch, by_row, deleted_at)
+        return self._of_rows(batch, plans.rows, deleted_at)
 
-    def _plan(self, batch: Batch, alias: str) -> tuple[ColumnPlan, RowPlan]:
+    def _plan(self, batch: Batch, alias: str) -> _Plans:
         key = batch.schema.fingerprint, alias
-        plan = self._plans.get(key)
-        if plan is None:
-            images = batch.frame.schema["after"]
-            plan = ColumnPlan(batch.schema, alias), RowPlan(batch.schema, alias, images)
-            self._plans[key] = plan
-        return plan
+        plans = self._plans.get(key)
+        if plans is None:
+            schema, images = batch.schema, batch.frame.schema["after"]
+            plans = self._plans[key] = _Plans(
+                native_plan(self.native, schema, alias, images),
+                ColumnPlan(schema, alias),
+                RowPlan(schema, alias, images),
+            )
+        return plans
+
+    def _of_native(self, batch: Batch, lines: NativeLines) -> Rendered:
+        rows = lines.rows
+        pieces = self._pieces(lines.ids, rows, lines.size_bytes, lines.join)
+        return Rendered(pieces, len(batch) - len(rows))
 
     def _of_columns(
         self, batch: Batch, ids: pl.Series, kept: Sequence[int], lines: pl.Series

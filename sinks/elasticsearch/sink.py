@@ -11,6 +11,7 @@ import structlog
 from elastic_transport import ApiError, TransportError
 
 from callsheet.batch import Batch, Offset, Partition
+from callsheet.codec.columnar import load_native
 from callsheet.ports import Deadline
 from callsheet.sink import Progress, SinkContext
 from sinks.elasticsearch import overrides, server
@@ -37,7 +38,10 @@ class ElasticsearchSink:
         self._log = log
         self._overrides = overrides.load(Path(context.config_dir) / settings.mappings)
         self._client = connect(settings)
-        self._renderer = Renderer(settings.lanes, settings.request_bytes, context.clock)
+        self._native = load_native()
+        self._renderer = Renderer(
+            settings.lanes, settings.request_bytes, context.clock, self._native
+        )
         pressure = Pressure(settings.lanes, settings.request_bytes)
         delivery = Delivery(Lanes(settings.lanes), pressure, context.clock, log)
         self._refresher = Refresher(self._client, settings.adaptive, context.clock, log)
@@ -97,7 +101,8 @@ class ElasticsearchSink:
         shown. Needs no server.
         """
         alias = alias_of(self._settings.index, batch.topic, batch.schema)
-        whole = Renderer(1, self._settings.in_flight_bytes, self._clock).render(batch, alias)
+        most = self._settings.in_flight_bytes
+        whole = Renderer(1, most, self._clock, self._native).render(batch, alias)
         lines = b"".join(piece.body for piece in whole.pieces).splitlines()
         shown = [
             action[:-1] + b',"document":' + document + b"}"

@@ -16,17 +16,28 @@ import pytest
 from hypothesis import example, given, settings
 
 from callsheet.batch import Batch
+from callsheet.codec.columnar import NativeModule, load_native
 from callsheet.errors import PoisonRecordError, Reason
 from callsheet.event import Op
 from callsheet.ports import SystemClock
 from callsheet.schema import Column, Kind
 from sinks.elasticsearch import values
 from sinks.elasticsearch.columns import ColumnPlan
+from sinks.elasticsearch.native import native_plan
 from sinks.elasticsearch.render import SMALL, Rendered, Renderer
 from sinks.elasticsearch.rows import RowPlan
 from tests.support.batches import Row, a_batch, a_schema, delete, upsert
 
 NOW = "2026-11-23T00:00:00.000000Z"
+NATIVE = load_native()
+needs_native = pytest.mark.skipif(NATIVE is None, reason="callsheet_native is not installed")
+with_and_without = pytest.mark.parametrize(
+    "native", [None, pytest.param(NATIVE, marks=needs_native)], ids=["python", "native"]
+)
+
+
+def a_renderer(native: NativeModule | None, lanes: int = 4, piece_bytes: int = 1 << 20) -> Renderer:
+    return Renderer(lanes, piece_bytes, SystemClock(), native)
 
 
 def point(x: float, y: float) -> dict[str, Any]:
@@ -137,6 +148,79 @@ def test_both_renderers_agree(changes: list[Row]) -> None:
     assert columns == by_row(batch)
 
 
+NATIVE_KINDS = {Kind.JSON, Kind.GEOMETRY, Kind.VECTOR}
+"""Those that it does not write, beside floats of 32 bits."""
+NATIVE_SCHEMA = a_schema(*(c for c in COLUMNS if c.kind not in NATIVE_KINDS and c.name != "single"))
+
+
+@needs_native
+@settings(max_examples=200, deadline=None)
+@given(st.lists(rows(), min_size=1, max_size=6, unique_by=lambda row: row.id))
+def test_the_native_module_writes_what_rows_write(changes: list[Row]) -> None:
+    batch = a_batch(changes, NATIVE_SCHEMA)
+    plan = native_plan(NATIVE, batch.schema, "titles", batch.frame.schema["after"])
+    assert plan is not None
+    lines = plan.lines(batch.frame, NOW)
+    if lines is None:
+        assert any(len(row.id.encode()) > values.LONGEST_ID for row in changes)
+        return
+    assert list(lines.ids) == [row.id for row in changes]
+    assert list(lines.rows) == list(range(len(changes)))
+    places = list(range(len(changes)))
+    assert [parsed(lines.join([place])) for place in places] == by_row(batch)
+    assert b"".join(lines.join([place]) for place in places) == lines.join(places)
+    assert len(lines.join(places)) == lines.size_bytes
+
+
+@needs_native
+@pytest.mark.parametrize("kind", [*NATIVE_KINDS])
+def test_a_kind_that_the_native_module_does_not_write_goes_another_way(kind: Kind) -> None:
+    batch = a_batch([upsert(1, v=None)], a_schema(Column("v", kind)))
+    assert native_plan(NATIVE, batch.schema, "t", batch.frame.schema["after"]) is None
+
+
+@needs_native
+def test_single_floats_go_another_way() -> None:
+    batch = a_batch([upsert(1, v=1.5)], a_schema(Column("v", Kind.FLOAT, source_type="FLOAT")))
+    assert native_plan(NATIVE, batch.schema, "t", batch.frame.schema["after"]) is None
+
+
+@needs_native
+@pytest.mark.parametrize("days", [-719_163, 2_932_897])
+def test_a_date_beyond_the_calendar_is_left_to_a_closer_look(days: int) -> None:
+    batch = a_batch([upsert(1, v=date(2000, 1, 1))], a_schema(Column("v", Kind.DATE)))
+    after = pl.struct(pl.col("after").struct.field("id"), pl.lit(days).cast(pl.Date).alias("v"))
+    frame = batch.frame.with_columns(after.alias("after"))
+    plan = native_plan(NATIVE, batch.schema, "t", batch.frame.schema["after"])
+    assert plan is not None
+    assert plan.lines(frame, NOW) is None
+    assert plan.lines(batch.frame, NOW) is not None
+
+
+@needs_native
+def test_a_place_that_is_not_there_is_an_error() -> None:
+    batch = a_batch([upsert(1, name="x")])
+    plan = native_plan(NATIVE, batch.schema, "t", batch.frame.schema["after"])
+    assert plan is not None
+    lines = plan.lines(batch.frame, NOW)
+    assert lines is not None
+    with pytest.raises(IndexError):
+        lines.join([1])
+
+
+@needs_native
+def test_a_frame_in_several_chunks_is_written_whole_by_the_native_module() -> None:
+    batch = a_batch([upsert(n % 60, name=str(n)) for n in range(100)])
+    parts = pl.concat([batch.frame[:30], batch.frame[30:]], rechunk=False)
+    plan = native_plan(NATIVE, batch.schema, "t", batch.frame.schema["after"])
+    assert plan is not None
+    whole, split = plan.lines(batch.frame, NOW), plan.lines(parts, NOW)
+    assert whole is not None
+    assert split is not None
+    assert list(split.rows) == list(whole.rows) == list(range(40, 100))
+    assert split.join(range(60)) == whole.join(range(60))
+
+
 def document(row: Row, *columns: Column) -> dict[str, Any]:
     batch = a_batch([row], a_schema(*columns))
     plan = RowPlan(batch.schema, "titles", batch.frame.schema["after"])
@@ -200,6 +284,7 @@ def test_a_delete_leaves_a_tombstone_without_values() -> None:
     }
 
 
+@with_and_without
 @pytest.mark.parametrize(
     ("column", "value", "reason"),
     [
@@ -217,37 +302,42 @@ def test_a_delete_leaves_a_tombstone_without_values() -> None:
 )
 @pytest.mark.parametrize("size", [3, SMALL + 20])
 def test_what_cannot_be_written_is_refused_alone(
-    column: Column, value: Any, reason: Reason, size: int
+    column: Column, value: Any, reason: Reason, size: int, native: NativeModule | None
 ) -> None:
     changes = [upsert(n, v=None) for n in range(size)]
     changes[1] = upsert(1, v=value)
-    rendered = Renderer(4, 1 << 20, SystemClock()).render(a_batch(changes, a_schema(column)), "t")
+    rendered = a_renderer(native).render(a_batch(changes, a_schema(column)), "t")
     assert [(r.row, r.reason) for r in rendered.refusals] == [(1, reason)]
     assert sorted(row for piece in rendered.pieces for row in piece.rows) == [
         row for row in range(size) if row != 1
     ]
 
 
+@with_and_without
 @pytest.mark.parametrize("ts_us", [values.LATEST_US + 1, values.EARLIEST_US - 1, (1 << 63) - 1])
 @pytest.mark.parametrize("size", [3, SMALL + 20])
-def test_a_commit_time_without_a_text_is_refused_alone(ts_us: int, size: int) -> None:
+def test_a_commit_time_without_a_text_is_refused_alone(
+    ts_us: int, size: int, native: NativeModule | None
+) -> None:
     changes = [upsert(n, name="x") for n in range(size)]
     changes[1] = Row(Op.DELETE, "1", ts_us=ts_us)
-    rendered = Renderer(4, 1 << 20, SystemClock()).render(a_batch(changes), "t")
+    rendered = a_renderer(native).render(a_batch(changes), "t")
     assert [(r.row, r.reason) for r in rendered.refusals] == [(1, Reason.UNREPRESENTABLE)]
     assert rendered.operations == size - 1
 
 
-def test_a_change_without_its_row_is_refused() -> None:
+@with_and_without
+def test_a_change_without_its_row_is_refused(native: NativeModule | None) -> None:
     changes = [Row(Op.UPDATE, str(n), {"id": n, "name": "x"} if n else None) for n in range(100)]
-    rendered = Renderer(4, 1 << 20, SystemClock()).render(a_batch(changes), "t")
+    rendered = a_renderer(native).render(a_batch(changes), "t")
     assert [r.row for r in rendered.refusals] == [0]
 
 
-def test_a_refused_row_does_not_supersede_the_one_before() -> None:
+@with_and_without
+def test_a_refused_row_does_not_supersede_the_one_before(native: NativeModule | None) -> None:
     column = Column("v", Kind.FLOAT)
     changes = [upsert(1, v=1.0), upsert(1, v=float("nan"))]
-    rendered = Renderer(4, 1 << 20, SystemClock()).render(a_batch(changes, a_schema(column)), "t")
+    rendered = a_renderer(native).render(a_batch(changes, a_schema(column)), "t")
     assert (rendered.operations, rendered.superseded) == (1, 0)
 
 
@@ -266,11 +356,14 @@ def versions(rendered: Rendered) -> dict[str, int]:
     return found
 
 
+@with_and_without
 @pytest.mark.parametrize("size", [SMALL, SMALL + 1, 1000])
 @pytest.mark.parametrize("piece_bytes", [1, 2000, 1 << 20])
-def test_every_row_is_an_operation_or_superseded(size: int, piece_bytes: int) -> None:
+def test_every_row_is_an_operation_or_superseded(
+    size: int, piece_bytes: int, native: NativeModule | None
+) -> None:
     changes = [upsert(n % 40, name=f"{n}", version=1 + (n * 7919) % size) for n in range(size)]
-    rendered = Renderer(4, piece_bytes, SystemClock()).render(a_batch(changes), "t")
+    rendered = a_renderer(native, piece_bytes=piece_bytes).render(a_batch(changes), "t")
     highest: dict[str, int] = {}
     for row in changes:
         highest[row.id] = max(highest.get(row.id, 0), row.version or 0)
@@ -278,9 +371,10 @@ def test_every_row_is_an_operation_or_superseded(size: int, piece_bytes: int) ->
     assert rendered.operations + rendered.superseded == size
 
 
+@with_and_without
 @pytest.mark.parametrize("size", [10, SMALL + 36])
-def test_an_id_is_always_in_the_same_lane(size: int) -> None:
-    renderer = Renderer(4, 1 << 20, SystemClock())
+def test_an_id_is_always_in_the_same_lane(size: int, native: NativeModule | None) -> None:
+    renderer = a_renderer(native)
     lanes: dict[int, int] = {}
     for length in (size, 10):
         batch = a_batch([upsert(n, name="x") for n in range(length)])
@@ -290,9 +384,10 @@ def test_an_id_is_always_in_the_same_lane(size: int) -> None:
     assert len(set(lanes.values())) > 1
 
 
-def test_a_lane_keeps_the_order_of_the_log() -> None:
+@with_and_without
+def test_a_lane_keeps_the_order_of_the_log(native: NativeModule | None) -> None:
     batch = a_batch([upsert(n, name="x" * 50) for n in range(500)])
-    rendered = Renderer(3, 4000, SystemClock()).render(batch, "t")
+    rendered = a_renderer(native, 3, 4000).render(batch, "t")
     by_lane: dict[int, list[int]] = {}
     for piece in rendered.pieces:
         by_lane.setdefault(piece.lane, []).extend(piece.rows)
