@@ -43,21 +43,32 @@ TOPICS: Final = [f"{PREFIX}.finance.{table.name}" for table in BUSINESS_TABLES]
 
 @dataclass(slots=True)
 class Kill:
-    """``recovered_s``: until the sink was fewer than ``CAUGHT_UP`` events behind again."""
+    """``back_s``: until it had been started again."""
 
     server: str
     at_s: float
     back_s: float = 0.0
-    recovered_s: float | None = None
 
-    def as_dict(self) -> dict[str, Any]:
-        recovered = None if self.recovered_s is None else round(self.recovered_s, 1)
+    def as_dict(self, lag: Sequence[tuple[float, int]], until_s: float) -> dict[str, Any]:
+        """``lag`` as :class:`Soak` keeps it; what comes after ``until_s`` is another kill's."""
+        recovered = caught_up_s([(at, n) for at, n in lag if self.at_s <= at < until_s])
         return {
             "killed": self.server,
             "at_s": round(self.at_s, 1),
             "running_again_after_s": round(self.back_s, 1),
-            "caught_up_after_s": recovered,
+            "caught_up_after_s": None if recovered is None else round(recovered - self.at_s, 1),
         }
+
+
+def caught_up_s(lag: Sequence[tuple[float, int]]) -> float | None:
+    """When, after it was furthest behind, the sink was fewer than ``CAUGHT_UP`` events behind.
+
+    The first look after a kill tells nothing: nobody has missed anything yet.
+    """
+    if not lag:
+        return None
+    furthest = max(range(len(lag)), key=lambda n: lag[n][1])
+    return next((at for at, behind in lag[furthest:] if behind < CAUGHT_UP), None)
 
 
 class Soak:
@@ -126,9 +137,6 @@ class Soak:
         ends = self._servers.kafka.ends(TOPICS)
         lag = sum(end - max(0, committed.get(place, 0)) for place, end in ends.items())
         self.lag.append((round(at_s, 1), lag))
-        for kill in self.kills:
-            if kill.recovered_s is None and lag < CAUGHT_UP and at_s > kill.at_s + kill.back_s:
-                kill.recovered_s = at_s - kill.at_s
 
 
 def run(run: Run) -> Outcome:
@@ -169,7 +177,12 @@ def _outcome(
         ],
         {
             "simulated": dict(simulated),
-            "kills": [kill.as_dict() for kill in soak.kills],
+            "kills": [
+                kill.as_dict(soak.lag, following)
+                for kill, following in zip(
+                    soak.kills, [*(k.at_s for k in soak.kills[1:]), float("inf")], strict=True
+                )
+            ],
             "tables": {c.table: c.as_dict() for c in compared},
             "events_behind_by_second": soak.lag,
         },
