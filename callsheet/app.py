@@ -267,14 +267,14 @@ def decoder_of(pipeline: Pipeline) -> Decoder:
     options = DecoderOptions(
         topic_prefix=source.topic_prefix,
         heartbeat_tables=source.heartbeat_tables,
-        boolean_columns=_booleans(source),
+        boolean_columns=booleans_of(source),
     )
     dialect = _dialect(pipeline)
     decoder = DebeziumDecoder(dialect, native=load_native(), epochs=source.epochs, options=options)
     return with_rules(decoder, pipeline.settings.fields)
 
 
-def _booleans(source: SourceSettings) -> Mapping[str, list[str]]:
+def booleans_of(source: SourceSettings) -> Mapping[str, list[str]]:
     tables: defaultdict[str, list[str]] = defaultdict(list)
     for column in source.boolean_columns:
         table, _, name = column.rpartition(".")
@@ -284,11 +284,20 @@ def _booleans(source: SourceSettings) -> Mapping[str, list[str]]:
 
 def _dialect(pipeline: Pipeline) -> Dialect:
     source = pipeline.settings.source
-    if source.registry is not None and source.format == "avro":
-        # Decoding is part of what a turn may take to hand over what it read.
-        budget_s = min(_LOOKUPS_S, pipeline.settings.delivery.write_budget_seconds)
-        return AvroDialect(_registry(source.registry, pipeline.config_dir, budget_s))
+    registry = registry_of(pipeline)
+    if registry is not None:
+        return AvroDialect(registry)
     return JsonDialect(load_declared(pipeline.config_dir / source.schemas_dir))
+
+
+def registry_of(pipeline: Pipeline) -> SchemaRegistry | None:
+    """Where the schemas of what the pipeline reads come from; None where it reads JSON."""
+    source = pipeline.settings.source
+    if source.registry is None or source.format != "avro":
+        return None
+    # Decoding is part of what a turn may take to hand over what it read.
+    budget_s = min(_LOOKUPS_S, pipeline.settings.delivery.write_budget_seconds)
+    return _registry(source.registry, pipeline.config_dir, budget_s)
 
 
 def _registry(settings: RegistrySettings, folder: Path, budget_s: float) -> SchemaRegistry:

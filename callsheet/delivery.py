@@ -99,14 +99,17 @@ class Delivery:
         self.held.poison.extend(decoded.poison)
 
     def _truncated(self, decoded: Decoded, topic: str, several: list[Truncation]) -> Decoded:
-        if self._truncate is TruncatePolicy.SKIP:
+        table = several[0].table
+        is_swept = self._truncate is TruncatePolicy.SWEEP and table in self._limits.sweepable
+        if is_swept or self._truncate is TruncatePolicy.SKIP:
             self._metrics.skipped.labels("truncate").inc(len(several))
-            self._log.warning("truncate skipped", topic=topic, table=several[0].table)
+            said = "truncate left to callsheet sweep" if is_swept else "truncate skipped"
+            self._log.warning(said, topic=topic, table=table)
             return decoded
         cut = cut_at_truncation(decoded, topic, several)
         self._metrics.given_back.inc(cut.dropped)
         self.ledger.withdraw(cut.firsts)
-        self._park(Park(topic, "truncated", f"the source truncated {several[0].table}"))
+        self._park(Park(topic, "truncated", f"the source truncated {table}"))
         return cut.decoded
 
     def _write(self, batch: Batch, deadline: Deadline) -> None:

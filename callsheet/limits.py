@@ -11,6 +11,9 @@ class TruncatePolicy(StrEnum):
     """The table waits for a human."""
     SKIP = "skip"
     """The record is counted and passed over; the destination keeps the rows."""
+    SWEEP = "sweep"
+    """The record is counted and passed over, for tables that allow it: ``callsheet sweep`` writes
+    a delete for each row that was there. The other tables are parked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +38,8 @@ class Limits:
     linger_s: float = 0.005
     """After a poll that was not full, while something is in hand: what arrives meanwhile shares the
     cost of the next turn. Nothing in hand: the next record is taken up at once."""
+    sweepable: frozenset[str] = frozenset()
+    """Tables (database.table) that a policy of SWEEP is meant for."""
     nap_s: float = 0.002
     """Between two looks at a full hand."""
     status_interval_s: float = 0.5

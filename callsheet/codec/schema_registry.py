@@ -138,6 +138,19 @@ class SchemaRegistry:
             tuple(self._references(answer, {}, deadline).values()),
         )
 
+    def latest(self, subject: str) -> int | None:
+        """The id that was registered last under a subject; None where there is none yet.
+
+        Raises:
+            RetryableError, ConfigError: as for :meth:`schema`.
+        """
+        deadline = Deadline.after(self._clock, self._budget_s)
+        path = f"/subjects/{_quoted(subject)}/versions/latest"
+        try:
+            return int(self._get(path, f"the subject {subject}", deadline)["id"])
+        except PoisonRecordError:
+            return None
+
     def close(self) -> None:
         self._http.close()
 

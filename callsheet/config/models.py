@@ -302,8 +302,14 @@ class PipelineSettings(Section):
     dead_letters: DeadLetterSettings = DeadLetterSettings()
     truncate: TruncatePolicy = Field(
         default=TruncatePolicy.PARK,
-        description="At a TRUNCATE of the source: `park` the table until a human decides, or "
-        "`skip` the record, then the destination keeps the rows.",
+        description="At a TRUNCATE of the source: `park` the table until a human decides; `skip` "
+        "the record, then the destination keeps the rows; or `sweep`: go on, and leave it to "
+        "`callsheet sweep` to delete them.",
+    )
+    truncate_tables: frozenset[str] = Field(
+        default=frozenset(),
+        description="For `truncate: sweep`: the tables (database.table) that may be emptied so. "
+        "At a TRUNCATE of any other the pipeline parks it.",
     )
     workers: int = Field(default=1, ge=1, le=64, description="Processes; `--workers` overrides.")
     http: HttpSettings = HttpSettings()
@@ -327,8 +333,18 @@ class PipelineSettings(Section):
             raise ValueError("`type` is missing: the name of a sink")  # noqa: TRY004 - pydantic's
         return sink
 
+    @field_validator("truncate_tables")
+    @classmethod
+    def _are_tables(cls, tables: frozenset[str]) -> frozenset[str]:
+        for table in sorted(tables):
+            if len(table.split(".")) != 2 or not all(table.split(".")):
+                raise ValueError(f"{table!r} is not of the form database.table")
+        return tables
+
     @model_validator(mode="after")
     def _is_consistent(self) -> Self:
+        if (self.truncate is TruncatePolicy.SWEEP) != bool(self.truncate_tables):
+            raise ValueError("truncate: sweep and truncate_tables go together")
         if self.source.reads(self.dead_letter_topic):
             raise ValueError("the pipeline would read its own dead letters")
         delivery, letters_s = self.delivery, self.dead_letters.budget_seconds

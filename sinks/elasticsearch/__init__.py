@@ -6,7 +6,8 @@ from sinks.elasticsearch.lean import import_client
 
 import_client()
 
-from callsheet.sink import SinkContext, SinkPlugin  # noqa: E402
+from callsheet.sink import ReadTopic, SinkContext, SinkPlugin  # noqa: E402
+from sinks.elasticsearch.inventory import ElasticsearchInventory  # noqa: E402
 from sinks.elasticsearch.settings import ElasticsearchSettings  # noqa: E402
 from sinks.elasticsearch.sink import ElasticsearchSink  # noqa: E402
 
@@ -15,4 +16,10 @@ def build(settings: ElasticsearchSettings, context: SinkContext) -> Elasticsearc
     return ElasticsearchSink(settings, context)
 
 
-PLUGIN = SinkPlugin("elasticsearch", ElasticsearchSettings, build)
+def inventory(
+    settings: ElasticsearchSettings, context: SinkContext, _read: ReadTopic
+) -> ElasticsearchInventory:
+    return ElasticsearchInventory(settings, context.clock)
+
+
+PLUGIN = SinkPlugin("elasticsearch", ElasticsearchSettings, build, inventory=inventory)

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from callsheet.sink import SinkContext, SinkPlugin
+from callsheet.sink import ReadTopic, SinkContext, SinkPlugin
 from sinks.hive.settings import HiveSettings
 
 if TYPE_CHECKING:
+    from sinks.hive.inventory import HiveInventory
     from sinks.hive.sink import HiveSink
 
 
@@ -21,4 +22,10 @@ def build(settings: HiveSettings, context: SinkContext) -> HiveSink:
     return HiveSink(settings, context)
 
 
-PLUGIN = SinkPlugin("hive", HiveSettings, build)
+def inventory(settings: HiveSettings, _context: SinkContext, _read: ReadTopic) -> HiveInventory:
+    from sinks.hive.inventory import HiveInventory
+
+    return HiveInventory(settings)
+
+
+PLUGIN = SinkPlugin("hive", HiveSettings, build, inventory=inventory)

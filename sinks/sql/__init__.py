@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from callsheet.sink import SinkContext, SinkPlugin
+from callsheet.sink import ReadTopic, SinkContext, SinkPlugin
+from sinks.sql.inventory import SqlInventory
 from sinks.sql.settings import SqlSettings
 from sinks.sql.sink import SqlSink
 
@@ -11,4 +12,8 @@ def build(settings: SqlSettings, context: SinkContext) -> SqlSink:
     return SqlSink(settings, context)
 
 
-PLUGIN = SinkPlugin("sql", SqlSettings, build)
+def inventory(settings: SqlSettings, context: SinkContext, _read: ReadTopic) -> SqlInventory:
+    return SqlInventory(settings, context.config_dir)
+
+
+PLUGIN = SinkPlugin("sql", SqlSettings, build, inventory=inventory)

@@ -32,6 +32,7 @@ LIMITS = Limits(
     letters_budget_s=5.0,
     commit_interval_s=0.02,
     pause_after_s=0.5,
+    sweepable=frozenset({"titles"}),
 )
 TOPICS = ("titles", "budgets")
 

@@ -132,7 +132,7 @@ def test_a_fault_says_what_is_allowed_and_shows_no_secret(loaded: Load) -> None:
     assert "did you mean registry?" in by_path["source.registri"]
     assert "did you mean poll_events?" in by_path["delivery.poll_event"]
     assert by_path["source.format"] == "must be 'avro' or 'json'"
-    assert by_path["truncate"] == "must be 'park' or 'skip'"
+    assert by_path["truncate"] == "must be 'park', 'skip' or 'sweep'"
     assert by_path["kafka.bootstrap_servers"] == "the environment variable NOWHERE is not set"
     assert "did you mean capacity_events?" in by_path["sink.capacity"]
     assert "hunter2" not in str(faults(loaded, BAD))
@@ -205,6 +205,19 @@ def test_a_dollar_may_be_literal_and_defaults_may_be_empty(loaded: Load) -> None
     assert loaded(text).settings.truncate is TruncatePolicy.SKIP
     literal = GOOD.replace("localhost:1", "a$${b}")
     assert loaded(literal).settings.kafka.bootstrap_servers == "a${b}"
+
+
+def test_a_truncate_is_swept_of_listed_tables_only(loaded: Load) -> None:
+    listed = "truncate_tables: [finance.titles]\n"
+    found = loaded(f"{GOOD}truncate: sweep\n{listed}").settings
+    assert found.truncate is TruncatePolicy.SWEEP
+    assert found.truncate_tables == {"finance.titles"}
+    for text in ("truncate: sweep\n", listed, f"truncate: skip\n{listed}"):
+        (fault,) = faults(loaded, GOOD + text)
+        assert "truncate: sweep and truncate_tables go together" in fault.message
+    for table in ("titles", "finance.", "a.b.c"):
+        (fault,) = faults(loaded, f"{GOOD}truncate: sweep\ntruncate_tables: [{table}]\n")
+        assert "is not of the form database.table" in fault.message
 
 
 def test_properties_become_text_and_hide_their_values(loaded: Load) -> None:

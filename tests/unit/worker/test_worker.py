@@ -31,7 +31,7 @@ def a_run(log: dict[Partition, str], truncate: TruncatePolicy = TruncatePolicy.P
         "T": "truncate",
     }
     world = World(1)
-    world.truncate_is_skipped = truncate is TruncatePolicy.SKIP
+    world.truncate_is_skipped = truncate is not TruncatePolicy.PARK
     for partition, letters in log.items():
         world.log[partition] = [
             None if letter == "c" else FakeMessage(partition, n, f"{kinds[letter]} {n} A", n + 1)
@@ -229,6 +229,17 @@ def test_a_truncate_may_be_skipped() -> None:
     turns(run)
     assert run.world.committed[P0] == 3
     assert run.count("skipped") == 1
+
+
+def test_a_truncate_may_be_left_to_the_sweep_where_the_table_allows_it() -> None:
+    other = Partition("budgets", 0)
+    run = a_run({P0: "rTr", other: "rTr"}, TruncatePolicy.SWEEP)
+    run.start()
+    turns(run, 30)
+    assert run.world.committed[P0] == 3
+    assert run.count("skipped") == 1
+    assert run.world.committed.get(other, 0) <= 1
+    assert [table.topic for table in run.worker._world.pulse.read().parked] == ["budgets"]
 
 
 def test_an_unwritable_letter_stops_with_the_offsets_kept() -> None:
