@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from typing import cast
 
 from confluent_kafka import (
-    OFFSET_BEGINNING,
     Consumer,
     KafkaError,
     KafkaException,
@@ -23,6 +22,7 @@ from structlog.typing import FilteringBoundLogger
 from callsheet.batch import Message, Offset, Partition
 from callsheet.errors import ConfigError, FatalError, FencedError, RetryableError
 from callsheet.kafka.faults import REFUSED, translated
+from callsheet.kafka.places import as_client_partitions, partition_of, partitions_of, placed
 from callsheet.kafka.settings import Connection, Membership, consumer_config
 from callsheet.kafka.troubles import ClientTroubles
 from callsheet.ports import Clock, RebalanceListener, SystemClock
@@ -103,9 +103,9 @@ class GroupConsumer:
         self._paused_in_callback = []
         try:
             committed = self._committed(self._unplaced)
-            starts = listener.on_assigned(_partitions(committed))
+            starts = listener.on_assigned(partitions_of(committed))
             self._unplaced = []
-            self._client.incremental_assign([_placed(tp, starts) for tp in committed])
+            self._client.incremental_assign([placed(tp, starts) for tp in committed])
             if self._paused_in_callback:
                 self._client.pause(self._paused_in_callback)
         except RetryableError as error:
@@ -127,14 +127,14 @@ class GroupConsumer:
             raise translated(error.args[0], doing) from error
         for tp in committed:
             if tp.error is not None:
-                raise translated(tp.error, f"{doing} of {_partition(tp)}")
+                raise translated(tp.error, f"{doing} of {partition_of(tp)}")
         return committed
 
     def _revoke(
         self, listener: RebalanceListener, client: Consumer, found: list[TopicPartition]
     ) -> None:
         found = self._taken_up(found)
-        listener.on_revoked(_partitions(found))
+        listener.on_revoked(partitions_of(found))
         client.incremental_unassign(found)
 
     def _lose(
@@ -144,17 +144,17 @@ class GroupConsumer:
         self._stale, self._unanswered = self._stale + self._unanswered, 0
         self._answers.clear()
         found = self._taken_up(found)
-        listener.on_lost(_partitions(found))
+        listener.on_lost(partitions_of(found))
         client.incremental_unassign(found)
 
     def _taken_up(self, leaving: list[TopicPartition]) -> list[TopicPartition]:
         """Those of the leaving that we have; the others wait no longer."""
-        waiting, gone = set(_partitions(self._unplaced)), set(_partitions(leaving))
-        self._unplaced = [tp for tp in self._unplaced if _partition(tp) not in gone]
-        return [tp for tp in leaving if _partition(tp) not in waiting]
+        waiting, gone = set(partitions_of(self._unplaced)), set(partitions_of(leaving))
+        self._unplaced = [tp for tp in self._unplaced if partition_of(tp) not in gone]
+        return [tp for tp in leaving if partition_of(tp) not in waiting]
 
     def assignment(self) -> frozenset[Partition]:
-        return frozenset(map(_partition, self._client.assignment()))
+        return frozenset(map(partition_of, self._client.assignment()))
 
     # --- reading --------------------------------------------------------------------------------
 
@@ -192,7 +192,7 @@ class GroupConsumer:
     def _heed(self, error: KafkaError, message: ClientMessage) -> None:
         code = error.code()
         if code == KafkaError._PARTITION_EOF:  # noqa: SLF001 - librdkafka spells it so
-            self._ends[_partition(message)] = cast("int", message.offset())
+            self._ends[partition_of(message)] = cast("int", message.offset())
         elif code in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):  # noqa: SLF001
             raise FatalError(
                 f"the log of {message.topic()}[{message.partition()}] no longer has the records "
@@ -219,7 +219,7 @@ class GroupConsumer:
         self._troubles.note(error)
 
     def pause(self, partitions: Collection[Partition]) -> None:
-        found = _client_partitions(partitions)
+        found = as_client_partitions(partitions)
         if self._paused_in_callback is not None:
             self._paused_in_callback += found
         elif found:
@@ -227,7 +227,7 @@ class GroupConsumer:
 
     def resume(self, partitions: Collection[Partition]) -> None:
         if partitions:
-            self._client.resume(_client_partitions(partitions))
+            self._client.resume(as_client_partitions(partitions))
 
     def seek(self, partition: Partition, offset: Offset) -> None:
         try:
@@ -264,8 +264,8 @@ class GroupConsumer:
             raise translated(error, "committing offsets")
         for tp in found:
             if tp.error is not None:
-                raise translated(tp.error, f"committing the offset of {_partition(tp)}")
-        return {_partition(tp): tp.offset for tp in found}
+                raise translated(tp.error, f"committing the offset of {partition_of(tp)}")
+        return {partition_of(tp): tp.offset for tp in found}
 
     def membership(self) -> object:
         """Proof, for a transaction that commits our offsets, that we are still of the group.
@@ -288,32 +288,6 @@ class GroupConsumer:
         thread.join(_CLOSE_TIMEOUT_S)
         if thread.is_alive():
             self._log.warning("kafka does not answer, leaving without goodbye")
-
-
-def _partition(found: TopicPartition | ClientMessage) -> Partition:
-    if isinstance(found, TopicPartition):
-        return Partition(found.topic, found.partition)
-    return Partition(cast("str", found.topic()), cast("int", found.partition()))
-
-
-def _placed(committed: TopicPartition, starts: Mapping[Partition, Offset]) -> TopicPartition:
-    """With the offset to start from, always explicit: then only a gap is an error.
-
-    The earlier of the sink's and the group's. A sink's own progress may lie beyond a record whose
-    dead letter was never acknowledged: the group's never does. The group's may lie beyond a
-    destination that was set back, to a backup of yesterday.
-    """
-    known = committed.offset if committed.offset >= 0 else OFFSET_BEGINNING  # less than any offset
-    start = min(known, starts.get(_partition(committed), known))
-    return TopicPartition(committed.topic, committed.partition, start)
-
-
-def _partitions(found: Iterable[TopicPartition]) -> list[Partition]:
-    return [_partition(tp) for tp in found]
-
-
-def _client_partitions(partitions: Iterable[Partition]) -> list[TopicPartition]:
-    return [TopicPartition(p.topic, p.number) for p in partitions]
 
 
 def _config_error(error: KafkaException) -> ConfigError:

@@ -6,7 +6,7 @@ import pytest
 from confluent_kafka import OFFSET_BEGINNING, OFFSET_INVALID, TopicPartition
 
 from callsheet.batch import Partition
-from callsheet.kafka.consumer import _placed
+from callsheet.kafka.places import placed
 
 
 @pytest.mark.parametrize(
@@ -23,5 +23,5 @@ from callsheet.kafka.consumer import _placed
 def test_the_earlier_of_the_groups_and_the_sinks(
     committed: int, own: dict[Partition, int], start: int
 ) -> None:
-    placed = _placed(TopicPartition("t", 0, committed), own)
+    placed = placed(TopicPartition("t", 0, committed), own)
     assert (placed.topic, placed.partition, placed.offset) == ("t", 0, start)
