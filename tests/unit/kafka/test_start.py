@@ -23,5 +23,5 @@ from callsheet.kafka.places import placed
 def test_the_earlier_of_the_groups_and_the_sinks(
     committed: int, own: dict[Partition, int], start: int
 ) -> None:
-    placed = placed(TopicPartition("t", 0, committed), own)
-    assert (placed.topic, placed.partition, placed.offset) == ("t", 0, start)
+    found = placed(TopicPartition("t", 0, committed), own)
+    assert (found.topic, found.partition, found.offset) == ("t", 0, start)
