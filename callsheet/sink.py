@@ -183,6 +183,61 @@ class Inventory(Protocol):
     def close(self) -> None: ...
 
 
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """What a destination holds of one row. ``version``: None where it does not know the row."""
+
+    has_values: bool
+    version: int | None
+
+
+@runtime_checkable
+class Eraser(Protocol):
+    """Takes one row's values out of a destination, for ``callsheet erase``. It needs no worker, and
+    one may run. ID and version stay: without them a replay would bring the values back.
+
+    Of a transactional sink what :meth:`erase` did is in the open transaction of its context.
+
+    Raises (each method):
+        RetryableError: the destination is away, or something newer came in between.
+        PreconditionError: the table there is not this pipeline's, or we may not write it.
+    """
+
+    def look(self, topic: str, schema: TableSchema, identifier: str) -> Holding:
+        """Of ``schema`` only the names are known."""
+        ...
+
+    def erase(self, topic: str, schema: TableSchema, identifier: str) -> None:
+        """Once for each row; does nothing for one that is not known."""
+        ...
+
+    def close(self) -> None: ...
+
+
+@runtime_checkable
+class OwnOffsets(Protocol):
+    """Where a destination that keeps offsets itself goes on, for ``callsheet offsets reset``.
+
+    Attributes:
+        no_gaps: empty where records may be passed over; else why not, and what to do instead.
+
+    Raises (each method):
+        RetryableError: the destination is away.
+    """
+
+    no_gaps: str
+
+    def ends(self, partitions: Collection[Partition]) -> Mapping[Partition, Offset]:
+        """Of those of which it knows; what a worker that is assigned them would be told."""
+        ...
+
+    def move(self, offsets: Mapping[Partition, Offset]) -> None:
+        """Go on there from now on. Whoever is still writing these partitions is fenced."""
+        ...
+
+    def close(self) -> None: ...
+
+
 ReadTopic = Callable[[str], Iterator[Message]]
 """A topic of the cluster that the pipeline reads from: its committed records up to its end; none
 of one that does not exist."""
@@ -196,6 +251,8 @@ class SinkPlugin:
     the sink from the validated settings. ``is_transactional``: it writes to the Kafka cluster that
     it reads from; offsets and dead letters travel in its transactions (docs/adr). ``inventory``
     tells what the destination has, where it can be asked; None for one that keeps no state of rows.
+    ``eraser`` takes single rows out of it; None for one that only its retention empties.
+    ``offsets`` sets where it goes on; None for one that keeps no offsets.
     """
 
     name: str
@@ -203,3 +260,5 @@ class SinkPlugin:
     build: Callable[[Any, SinkContext], Sink]
     is_transactional: bool = False
     inventory: Callable[[Any, SinkContext, ReadTopic], Inventory | None] | None = None
+    eraser: Callable[[Any, SinkContext, ReadTopic], Eraser | None] | None = None
+    offsets: Callable[[Any, SinkContext], OwnOffsets] | None = None

@@ -28,6 +28,7 @@ _COMMANDS = (
     ("doctor", "doctor"),
     ("validate", "validate"),
     ("run", "run"),
+    ("erase", "erase"),
     ("search", "search"),
     ("history", "history"),
     ("as-of", "history"),

@@ -127,6 +127,14 @@ class KafkaTopics:
         futures = self._admin.incremental_alter_configs([resource], request_timeout=self._timeout_s)
         self._wait(futures[resource], f"configuring topic {name}")
 
+    def delete_before(self, topic: str, partition: int, offset: int) -> None:
+        """From now on nobody reads what stands before this offset. It leaves the brokers' disks
+        with its segment.
+        """
+        place = TopicPartition(topic, partition, offset)
+        for future in self._admin.delete_records([place], request_timeout=_TIMEOUT_S).values():
+            self._wait(future, f"deleting the oldest records of {topic}")
+
     def end_offsets(self, names: Iterable[str]) -> dict[str, int]:
         """The sum of each topic's end offsets, for those that exist: it grows with each record."""
         wanted = sorted(names)

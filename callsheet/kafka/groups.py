@@ -128,6 +128,10 @@ class KafkaGroups:
         level = IsolationLevel.READ_UNCOMMITTED if with_open else IsolationLevel.READ_COMMITTED
         return self._listed(partitions, _LATEST, level)
 
+    def begins(self, partitions: Collection[Partition]) -> dict[Partition, Offset]:
+        """Of the first record that the log still has."""
+        return self._listed(partitions, _EARLIEST)
+
     def at_time(self, partitions: Collection[Partition], time_ms: int) -> dict[Partition, Offset]:
         """Of the first record at or after a time, for those partitions that have one."""
         return self._listed(partitions, OffsetSpec.for_timestamp(time_ms))

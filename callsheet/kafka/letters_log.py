@@ -54,6 +54,15 @@ class LetterLog:
         """One record of the topic as it is; None where there is none any more."""
         return next(self._scan(self._partition, offset, offset), None)
 
+    def messages(self, before: Offset) -> Iterator[Message]:
+        """All that stands before this offset, letters and marks."""
+        return self._scan(self._partition, None, before - 1) if before else iter(())
+
+    def end(self) -> Offset:
+        """After the last record that is committed."""
+        found = KafkaGroups(self._connection).ends([self._partition], with_open=False)
+        return found.get(self._partition, 0)
+
     def originals(self, letters: Collection[StoredLetter]) -> dict[Offset, Record]:
         """The records that these letters stand for, by the letters' offsets. One that is gone, from
         here or (of a cut letter) from its own topic, is not among them.

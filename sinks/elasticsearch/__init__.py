@@ -7,6 +7,7 @@ from sinks.elasticsearch.lean import import_client
 import_client()
 
 from callsheet.sink import ReadTopic, SinkContext, SinkPlugin  # noqa: E402
+from sinks.elasticsearch.erasure import ElasticsearchEraser  # noqa: E402
 from sinks.elasticsearch.inventory import ElasticsearchInventory  # noqa: E402
 from sinks.elasticsearch.settings import ElasticsearchSettings  # noqa: E402
 from sinks.elasticsearch.sink import ElasticsearchSink  # noqa: E402
@@ -22,4 +23,12 @@ def inventory(
     return ElasticsearchInventory(settings, context.clock)
 
 
-PLUGIN = SinkPlugin("elasticsearch", ElasticsearchSettings, build, inventory=inventory)
+def eraser(
+    settings: ElasticsearchSettings, context: SinkContext, _read: ReadTopic
+) -> ElasticsearchEraser:
+    return ElasticsearchEraser(settings, context.clock)
+
+
+PLUGIN = SinkPlugin(
+    "elasticsearch", ElasticsearchSettings, build, inventory=inventory, eraser=eraser
+)

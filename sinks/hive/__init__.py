@@ -13,6 +13,7 @@ from sinks.hive.settings import HiveSettings
 
 if TYPE_CHECKING:
     from sinks.hive.inventory import HiveInventory
+    from sinks.hive.progress import HiveOffsets
     from sinks.hive.sink import HiveSink
 
 
@@ -28,4 +29,10 @@ def inventory(settings: HiveSettings, _context: SinkContext, _read: ReadTopic) -
     return HiveInventory(settings)
 
 
-PLUGIN = SinkPlugin("hive", HiveSettings, build, inventory=inventory)
+def offsets(settings: HiveSettings, _context: SinkContext) -> HiveOffsets:
+    from sinks.hive.progress import HiveOffsets
+
+    return HiveOffsets(settings)
+
+
+PLUGIN = SinkPlugin("hive", HiveSettings, build, inventory=inventory, offsets=offsets)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from callsheet.sink import ReadTopic, SinkContext, SinkPlugin
+from sinks.kafka.erasure import LatestEraser
 from sinks.kafka.inventory import LatestInventory
 from sinks.kafka.settings import KafkaSinkSettings, Mode
 from sinks.kafka.sink import KafkaSink
@@ -19,4 +20,15 @@ def inventory(
     return LatestInventory(settings, read) if settings.mode is Mode.LATEST else None
 
 
-PLUGIN = SinkPlugin("kafka", KafkaSinkSettings, build, is_transactional=True, inventory=inventory)
+def eraser(
+    settings: KafkaSinkSettings, context: SinkContext, read: ReadTopic
+) -> LatestEraser | None:
+    """From a log nothing is taken but by its retention."""
+    if settings.mode is not Mode.LATEST:
+        return None
+    return LatestEraser(settings, context.transaction, read, context.clock)
+
+
+PLUGIN = SinkPlugin(
+    "kafka", KafkaSinkSettings, build, is_transactional=True, inventory=inventory, eraser=eraser
+)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from callsheet.sink import ReadTopic, SinkContext, SinkPlugin
+from sinks.sql.erasure import SqlEraser
 from sinks.sql.inventory import SqlInventory
+from sinks.sql.progress import SqlOffsets
 from sinks.sql.settings import SqlSettings
 from sinks.sql.sink import SqlSink
 
@@ -16,4 +18,12 @@ def inventory(settings: SqlSettings, context: SinkContext, _read: ReadTopic) -> 
     return SqlInventory(settings, context.config_dir)
 
 
-PLUGIN = SinkPlugin("sql", SqlSettings, build, inventory=inventory)
+def eraser(settings: SqlSettings, context: SinkContext, _read: ReadTopic) -> SqlEraser:
+    return SqlEraser(settings, context.pipeline, context.config_dir)
+
+
+def offsets(settings: SqlSettings, context: SinkContext) -> SqlOffsets:
+    return SqlOffsets(settings, context)
+
+
+PLUGIN = SinkPlugin("sql", SqlSettings, build, inventory=inventory, eraser=eraser, offsets=offsets)

@@ -113,6 +113,20 @@ class Offsets:
                 {"next_offset": end, "writes": claim.writes + 1, "version": watermark},
             )
 
+    def ends(
+        self, connection: sa.Connection, partitions: Collection[Partition]
+    ) -> dict[Partition, Offset]:
+        found = self._read(connection, sorted(partitions))
+        return {p: c.next_offset for p, c in found.items() if c.next_offset is not None}
+
+    def move(self, connection: sa.Connection, offsets: Mapping[Partition, Offset]) -> None:
+        """Those that are there; the next generation, so that nobody goes on who was writing."""
+        for partition, claim in self._read(connection, sorted(offsets)).items():
+            connection.execute(
+                sa.update(OFFSETS).where(*self._is(partition)),
+                {"next_offset": offsets[partition], "generation": claim.generation + 1},
+            )
+
     def _read(
         self, connection: sa.Connection, partitions: Sequence[Partition]
     ) -> dict[Partition, Claim]:

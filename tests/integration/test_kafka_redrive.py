@@ -41,9 +41,11 @@ class Killed(BaseException):
 class Desk:
     """Rows without a name are letters, until the declared schema allows them."""
 
-    def __init__(self, job: DownstreamJob, mode: str) -> None:
-        self.job = job
-        self.file = job.write(sink={"mode": mode, "tombstones_kept_hours": TEN_YEARS_HOURS})
+    def __init__(self, job: DownstreamJob, mode: str, prefix: str = "") -> None:
+        self.job, prefix = job, prefix or job.name
+        self.target = f"{prefix}.finance.titles"
+        sink = {"mode": mode, "tombstones_kept_hours": TEN_YEARS_HOURS, "prefix": prefix}
+        self.file = job.write(sink=sink)
         self.declare("string")
         self.pipeline = load(self.file, os.environ, plugin)
 
@@ -82,7 +84,7 @@ class Desk:
     def downstream(self) -> list[tuple[bytes | None, int, bool]]:
         """(ID, position, has a value), in the order of the topic's partitions."""
         address = self.job.cluster.connection.bootstrap_servers
-        return [_told(message) for message in records(address, self.job.target)]
+        return [_told(message) for message in records(address, self.target)]
 
     def state(self) -> dict[bytes | None, tuple[int, bool]]:
         """What a reader of the compacted topic keeps."""
