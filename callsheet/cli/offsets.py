@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,9 +15,12 @@ from callsheet.cli import console
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from callsheet.batch import Offset, Partition
+    from callsheet.config.loading import Pipeline as LoadedPipeline
     from callsheet.config.models import PipelineSettings
     from callsheet.kafka.groups import GroupState, PartitionOffsets
     from callsheet.kafka.offsets import Move
+    from callsheet.sink import OwnOffsets
 
 app = typer.Typer(name="offsets", help="Where a pipeline reads; move it to replay.")
 
@@ -52,17 +56,18 @@ def reset(
 ) -> None:
     """Set where the pipeline reads on. Refuses while one of its workers runs.
 
-    Replaying is harmless: the destination knows each row's version and takes none twice.
+    Replaying is harmless: the destination knows each row's version and takes none twice. Where it
+    keeps offsets of its own they are set with the group's, or it says why they cannot be.
 
     Example: callsheet offsets reset cdc-config/pipelines/search.yaml --to earliest
     """
     from callsheet.app import connection_of
     from callsheet.kafka.groups import KafkaGroups
-    from callsheet.kafka.offsets import Target, planned, refuse_if_running
+    from callsheet.kafka.offsets import Target, planned, refuse_gaps, refuse_if_running
     from callsheet.runtime import running_workers
 
-    settings = _settings(pipeline)
-    target = Target.parse(to)
+    loaded = _load(pipeline)
+    settings, target = loaded.settings, Target.parse(to)
     groups = KafkaGroups(connection_of(settings))
     if not dry_run:
         brokers = settings.kafka.bootstrap_servers
@@ -70,14 +75,52 @@ def reset(
     partitions = groups.partitions(settings.source.subscription())
     wanted = [p for p in partitions if topic is None or p.topic in topic]
     moves = planned(groups, settings.group_id, wanted, target)
-    if not dry_run:
-        groups.reset(settings.group_id, {move.partition: move.after for move in moves})
+    with _destination(loaded) as own:
+        ends = own.ends([move.partition for move in moves]) if own is not None else {}
+        if own is not None and own.no_gaps:
+            begins = groups.begins([move.partition for move in moves])
+            refuse_gaps(moves, ends, begins, own.no_gaps)
+        if not dry_run:
+            after = {move.partition: move.after for move in moves}
+            groups.reset(settings.group_id, after)
+            if own is not None:
+                own.move(after)
     data = [
         {"topic": m.partition.topic, "partition": m.partition.number, "before": m.before,
-         "after": m.after}
+         "destination": ends.get(m.partition), "after": m.after}
         for m in moves
     ]  # fmt: skip
-    console.emit(json, {"changed": not dry_run, "moves": data}, lambda out: _moves(out, moves))
+    console.emit(
+        json, {"changed": not dry_run, "moves": data}, lambda out: _moves(out, moves, ends)
+    )
+
+
+@contextmanager
+def _destination(loaded: LoadedPipeline) -> Iterator[OwnOffsets | None]:
+    """Its own offsets, where it has some."""
+    from callsheet.errors import RetryableError, UnavailableError
+    from callsheet.ports import SystemClock
+    from callsheet.sink import SinkContext
+
+    if loaded.plugin.offsets is None:
+        yield None
+        return
+    context = SinkContext(loaded.name, SystemClock(), config_dir=str(loaded.config_dir))
+    own = loaded.plugin.offsets(loaded.sink, context)
+    try:
+        yield own
+    except RetryableError as error:
+        hint = "run the command again when it is back: the earlier of its and the group's counts"
+        raise UnavailableError(error.message, hint=hint) from error
+    finally:
+        own.close()
+
+
+def _load(file: Path) -> LoadedPipeline:
+    from callsheet.config.loading import load
+    from sinks import plugin
+
+    return load(file, os.environ, plugin)
 
 
 def _settings(file: Path) -> PipelineSettings:
@@ -136,13 +179,17 @@ def _render(out: Console, group: GroupState, found: Sequence[PartitionOffsets]) 
     out.print(table)
 
 
-def _moves(out: Console, moves: Sequence[Move]) -> None:
+def _moves(out: Console, moves: Sequence[Move], ends: Mapping[Partition, Offset]) -> None:
     from rich.table import Table
 
+    names = ["topic", "partition", "before", "after"]
+    if ends:
+        names.insert(3, "destination")
     table = Table()
-    for name in ("topic", "partition", "before", "after"):
+    for name in names:
         table.add_column(name, justify="left" if name == "topic" else "right")
     for move in moves:
-        before = "-" if move.before is None else str(move.before)
-        table.add_row(move.partition.topic, str(move.partition.number), before, str(move.after))
+        told = [move.before, *([ends.get(move.partition)] if ends else []), move.after]
+        cells = ("-" if number is None else str(number) for number in told)
+        table.add_row(move.partition.topic, str(move.partition.number), *cells)
     out.print(table)

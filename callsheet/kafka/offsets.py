@@ -123,6 +123,28 @@ def _checked(found: PartitionOffsets, after: Offset) -> Offset:
     return after
 
 
+def refuse_gaps(
+    moves: Sequence[Move],
+    ends: Mapping[Partition, Offset],
+    begins: Mapping[Partition, Offset],
+    why: str,
+) -> None:
+    """For a destination that must not leave a record out. ``ends``: where it goes on by itself.
+
+    Raises:
+        UsageError: a move would pass over some.
+    """
+    for move in moves:
+        end = ends.get(move.partition, 0)
+        # Where it has nothing yet, it begins with what the log still has.
+        if move.after > (end or begins.get(move.partition, 0)):
+            raise UsageError(
+                f"{move.partition}: the destination ends at {end}, and {move.after} would leave a "
+                "gap",
+                hint=why,
+            )
+
+
 def refuse_if_running(group_id: str, brokers: str, running: Sequence[RunRecord]) -> None:
     """Raises:
     UsageError: one of this machine's workers is of that group, on those brokers.

@@ -7,7 +7,7 @@ import pytest
 from callsheet.batch import Offset, Partition
 from callsheet.errors import UsageError
 from callsheet.kafka.groups import PartitionOffsets
-from callsheet.kafka.offsets import Target, planned, refuse_if_running
+from callsheet.kafka.offsets import Move, Target, planned, refuse_gaps, refuse_if_running
 from callsheet.runtime import RunRecord
 
 P0, P1 = Partition("titles", 0), Partition("titles", 1)
@@ -83,3 +83,17 @@ def test_a_running_group_is_not_moved() -> None:
     refuse_if_running("g", "elsewhere:9092", [record])
     with pytest.raises(UsageError, match="search runs"):
         refuse_if_running("g", "here:9092", [record])
+
+
+@pytest.mark.parametrize(("end", "begin", "after"), [(50, 0, 50), (50, 0, 3), (0, 10, 10)])
+def test_a_destination_without_gaps_may_be_read_again(end: int, begin: int, after: int) -> None:
+    refuse_gaps([Move(P0, 50, after)], {P0: end}, {P0: begin}, "why")
+
+
+@pytest.mark.parametrize(("end", "begin", "after"), [(50, 0, 51), (0, 10, 11), (5, 10, 10)])
+def test_a_destination_without_gaps_is_not_led_past_records(
+    end: int, begin: int, after: int
+) -> None:
+    with pytest.raises(UsageError, match=f"ends at {end}, and {after} would leave a gap") as raised:
+        refuse_gaps([Move(P0, 50, after)], {P0: end}, {P0: begin}, "why")
+    assert raised.value.hint == "why"
