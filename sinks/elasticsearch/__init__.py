@@ -17,7 +17,7 @@ def build(settings: ElasticsearchSettings, context: SinkContext) -> Elasticsearc
     return ElasticsearchSink(settings, context)
 
 
-def inventory(
+def inventory_of(
     settings: ElasticsearchSettings, context: SinkContext, _read: ReadTopic
 ) -> ElasticsearchInventory:
     return ElasticsearchInventory(settings, context.clock)
@@ -30,5 +30,5 @@ def eraser(
 
 
 PLUGIN = SinkPlugin(
-    "elasticsearch", ElasticsearchSettings, build, inventory=inventory, eraser=eraser
+    "elasticsearch", ElasticsearchSettings, build, inventory=inventory_of, eraser=eraser
 )

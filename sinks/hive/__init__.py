@@ -23,7 +23,7 @@ def build(settings: HiveSettings, context: SinkContext) -> HiveSink:
     return HiveSink(settings, context)
 
 
-def inventory(settings: HiveSettings, _context: SinkContext, _read: ReadTopic) -> HiveInventory:
+def inventory_of(settings: HiveSettings, _context: SinkContext, _read: ReadTopic) -> HiveInventory:
     from sinks.hive.inventory import HiveInventory
 
     return HiveInventory(settings)
@@ -35,4 +35,4 @@ def offsets(settings: HiveSettings, _context: SinkContext) -> HiveOffsets:
     return HiveOffsets(settings)
 
 
-PLUGIN = SinkPlugin("hive", HiveSettings, build, inventory=inventory, offsets=offsets)
+PLUGIN = SinkPlugin("hive", HiveSettings, build, inventory=inventory_of, offsets=offsets)

@@ -13,7 +13,7 @@ def build(settings: KafkaSinkSettings, context: SinkContext) -> KafkaSink:
     return KafkaSink(settings, context)
 
 
-def inventory(
+def inventory_of(
     settings: KafkaSinkSettings, _context: SinkContext, read: ReadTopic
 ) -> LatestInventory | None:
     """A log keeps no state of rows: the deletes reach it like all other events."""
@@ -30,5 +30,5 @@ def eraser(
 
 
 PLUGIN = SinkPlugin(
-    "kafka", KafkaSinkSettings, build, is_transactional=True, inventory=inventory, eraser=eraser
+    "kafka", KafkaSinkSettings, build, is_transactional=True, inventory=inventory_of, eraser=eraser
 )

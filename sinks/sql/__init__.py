@@ -14,7 +14,7 @@ def build(settings: SqlSettings, context: SinkContext) -> SqlSink:
     return SqlSink(settings, context)
 
 
-def inventory(settings: SqlSettings, context: SinkContext, _read: ReadTopic) -> SqlInventory:
+def inventory_of(settings: SqlSettings, context: SinkContext, _read: ReadTopic) -> SqlInventory:
     return SqlInventory(settings, context.config_dir)
 
 
@@ -26,4 +26,6 @@ def offsets(settings: SqlSettings, context: SinkContext) -> SqlOffsets:
     return SqlOffsets(settings, context)
 
 
-PLUGIN = SinkPlugin("sql", SqlSettings, build, inventory=inventory, eraser=eraser, offsets=offsets)
+PLUGIN = SinkPlugin(
+    "sql", SqlSettings, build, inventory=inventory_of, eraser=eraser, offsets=offsets
+)
