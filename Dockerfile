@@ -47,7 +47,8 @@ ENTRYPOINT ["/opt/kafka/bin/connect-distributed.sh"]
 CMD ["/etc/callsheet/connect.properties"]
 
 FROM python:3.13-slim-trixie AS callsheet
-RUN useradd --system --uid 10001 --user-group --home-dir /srv/callsheet --create-home callsheet
+RUN useradd --system --uid 10001 --user-group --home-dir /srv/callsheet --create-home callsheet \
+    && install --directory --owner=callsheet --group=callsheet /var/lib/callsheet/audit
 COPY --from=build /opt/venv /opt/venv
 WORKDIR /srv/callsheet
 COPY cdc-config cdc-config

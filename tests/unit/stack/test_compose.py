@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
+from urllib.parse import urlsplit
 
 import jsonschema
 import pytest
@@ -20,7 +21,10 @@ from stack.server import Site
 from stack.servers import connect, kafka, mysql, servers
 
 ROOT = Path(__file__).resolve().parents[3]
-SERVERS = ("mysql", "kafka", "registry", "connect", "elasticsearch")
+SERVERS = ("mysql", "kafka", "registry", "connect", "elasticsearch", "hive")
+WORKERS = {"search": (), "downstream": ("downstream", "all"), "replica": ("replica", "all"),
+           "audit": ("audit", "hive", "all")}  # fmt: skip
+"""Pipelines with a service each, and the profiles that start it; none: always."""
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +64,8 @@ def test_the_versions_are_those_of_the_native_stack(compose: dict[str, Any]) -> 
     assert images["kafka"] == f"apache/kafka:{locks['kafka'].version}"
     assert images["registry"] == f"apicurio/apicurio-registry:{locks['registry'].version}"
     assert images["elasticsearch"] == f"elasticsearch:{locks['elasticsearch'].version}"
+    assert images["hive"] == f"apache/hive:{locks['hive'].version}"
+    assert images["replica-mysql"] == images["mysql"]
     dockerfile = (ROOT / "Dockerfile").read_text("utf-8")
     assert f"FROM apache/kafka:{locks['kafka'].version} AS connect" in dockerfile
 
@@ -115,10 +121,67 @@ def test_the_variables_are_the_same_contract(compose: dict[str, Any], tmp_path: 
     assert services["connect"]["environment"].keys() == without
 
 
-def test_the_worker_is_asked_where_it_answers(compose: dict[str, Any]) -> None:
-    settings = YAML(typ="safe").load((ROOT / "cdc-config/pipelines/search.yaml").read_text("utf-8"))
+@pytest.mark.parametrize("name", WORKERS)
+def test_a_worker_is_asked_where_it_answers(compose: dict[str, Any], name: str) -> None:
+    service = compose["services"][name]
+    settings = pipeline(f"{name}.yaml")
+    assert service["command"] == ["run", f"cdc-config/pipelines/{name}.yaml"]
     port = HttpSettings(**settings.get("http", {})).port
-    assert f"http://127.0.0.1:{port}/livez" in str(compose["services"]["search"]["healthcheck"])
+    assert f"http://127.0.0.1:{port}/livez" in str(service["healthcheck"])
+    assert service["restart"] == "on-failure"
+    assert "setup" in service["depends_on"]
+
+
+@pytest.mark.parametrize("name", WORKERS)
+def test_all_but_the_index_come_by_profile(compose: dict[str, Any], name: str) -> None:
+    assert tuple(compose["services"][name].get("profiles", ())) == WORKERS[name]
+
+
+def test_what_starts_unasked_is_what_the_index_needs(compose: dict[str, Any]) -> None:
+    unasked = {name for name, each in compose["services"].items() if not each.get("profiles")}
+    assert unasked == {*SERVERS, "setup", "search"} - {"hive"}
+
+
+def test_a_profile_brings_all_that_its_services_wait_for(compose: dict[str, Any]) -> None:
+    services = compose["services"]
+    for name, service in services.items():
+        for profile in service.get("profiles", ()):
+            for other in service.get("depends_on", {}):
+                assert profile in services[other].get("profiles", [profile]), (name, other)
+
+
+def test_the_replica_is_where_its_pipeline_looks(compose: dict[str, Any]) -> None:
+    services = compose["services"]
+    account, reader = services["replica-mysql"]["environment"], services["replica"]["environment"]
+    url = f"mysql+pymysql://replica-mysql:3306/{account['MYSQL_DATABASE']}"
+    assert reader["CALLSHEET_REPLICA_URL"] == url
+    sink = pipeline("replica.yaml")["sink"]
+    assert f":-{account['MYSQL_USER']}}}" in sink["username"]
+    assert account["MYSQL_PASSWORD"] == reader["CALLSHEET_REPLICA_PASSWORD"]
+    options = services["replica-mysql"]["command"]
+    assert "--server-id=4242" not in options, "the source's own"
+
+
+def test_the_audit_is_shown_as_it_is_written(compose: dict[str, Any]) -> None:
+    """One folder for the worker, for who publishes, and for Hive; one pipeline, with a server."""
+    services = compose["services"]
+    content = compose["configs"]["audit-in-hive"]["content"].replace("$$", "$")
+    shown = YAML(typ="safe").load(content)
+    server = shown["sink"].pop("server")
+    assert shown == pipeline("audit.yaml")
+    assert server["host"] in services
+    assert services[server["host"]]["ports"][0].endswith(f":{server['port']}")
+    folder = urlsplit(server["location"]).path
+    assert f":-{folder}}}" in shown["sink"]["store"]["root"]
+    for name in ("audit", "audit-publish", "hive", "callsheet"):
+        assert services[name]["volumes"][0].startswith(f"audit:{folder}")
+    assert f" {folder}\n" in (ROOT / "Dockerfile").read_text("utf-8"), "the volume's owner"
+
+
+def pipeline(name: str) -> dict[str, Any]:
+    text = (ROOT / "cdc-config/pipelines" / name).read_text("utf-8")
+    loaded: dict[str, Any] = YAML(typ="safe").load(text)
+    return loaded
 
 
 def test_no_password_has_a_value(compose: dict[str, Any]) -> None:
