@@ -11,6 +11,7 @@ import typer
 from callsheet.cli import console
 from callsheet.cli.audit_pipeline import (
     DEFAULT,
+    Partial,
     PipelineArgument,
     PipelineOption,
     TableArgument,
@@ -19,6 +20,7 @@ from callsheet.cli.audit_pipeline import (
     opened,
     plain,
 )
+from callsheet.cli.audit_upkeep import compact, expire
 from callsheet.errors import UsageError
 
 if TYPE_CHECKING:
@@ -27,7 +29,10 @@ if TYPE_CHECKING:
     from callsheet.cli.audit_check import LaneReport
     from sinks.hive.state import State
 
-app = typer.Typer(name="audit", help="Is the audit whole; a table rebuilt from it; shown in Hive.")
+_ABOUT = "Is the audit whole; a table rebuilt from it; shown in Hive; kept small."
+app = typer.Typer(name="audit", help=_ABOUT)
+app.command()(compact)
+app.command()(expire)
 
 
 @app.callback()
@@ -95,6 +100,11 @@ def _render(out: Console, reports: list[LaneReport], holds: bool) -> None:
                 f"[yellow]{escape(report.book.lane.name)}[/]: {report.expired:,} records cannot be "
                 "taken; they are older than dead letters are kept"
             )
+        if report.book.dropped:
+            out.print(
+                f"[yellow]{escape(report.book.lane.name)}[/]: retention has dropped "
+                f"{report.book.dropped:,} rows, up to and with {max(report.book.expired)}"
+            )
     rows = sum(report.book.rows for report in reports)
     verdict = "[green]holds[/]" if holds else "[bold red]does not hold[/]"
     out.print(f"The audit {verdict}: {rows:,} rows.")
@@ -154,6 +164,7 @@ def rebuild(  # noqa: PLR0917 - typer turns each into an option
         list[str] | None,
         typer.Option(help="OLD=NEW: a column that was renamed at the source; may be repeated."),
     ] = None,
+    partial: Partial = False,
     pipeline: PipelineOption = DEFAULT,
     json: console.Json = False,
 ) -> None:
@@ -168,10 +179,13 @@ def rebuild(  # noqa: PLR0917 - typer turns each into an option
 
     moment = instant(as_of)
     with opened(audit_of(pipeline)[1]) as store:
-        found = state(Archive(store).table(table), moment, renamed=_renames(renamed or []))
+        audited = Archive(store).table(table)
+        renames = _renames(renamed or [])
+        found = state(audited, moment, renamed=renames, is_partial=partial)
     rows = _written(found, into, name)
     data: dict[str, Any] = {"table": table, "as_of": plain(moment), "rows": rows}
-    console.emit(json, {**data, "unknown": found.unknown}, lambda out: _told(out, found, rows))
+    data |= {"unknown": found.unknown, "complete_from": plain(found.horizon)}
+    console.emit(json, data, lambda out: _told(out, found, rows))
 
 
 def _renames(pairs: list[str]) -> dict[str, str]:
@@ -219,7 +233,8 @@ def _url(text: str) -> Any:
 
 
 def _told(out: Console, found: State, rows: int) -> None:
-    from callsheet.cli.history import render_unknown
+    from callsheet.cli.history import render_horizon, render_unknown
 
     out.print(f"{rows:,} rows of {found.schema.source_table} written.")
     render_unknown(out, found)
+    render_horizon(out, found.horizon)

@@ -7,11 +7,13 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
+import polars as pl
+
 from callsheet.batch import Batch, Decoded, Message, Offset, Partition
 from callsheet.kafka.groups import PartitionOffsets
 from callsheet.kafka.letters import FIRST_REDRIVE_PARTITION
 from callsheet.ports import Clock, Decoder
-from sinks.hive.check import Comparison, LaneBook, examine
+from sinks.hive.check import Comparison, Examiner, LaneBook
 from sinks.hive.columns import Renderer
 from sinks.hive.layout import TableLayout
 from sinks.hive.ranges import Lane, RangeLog
@@ -30,6 +32,7 @@ class LaneReport:
         compared: records that are rows.
         letters: records that are dead letters.
         expired: records that the audit cannot take, older than dead letters are kept.
+        dropped: records whose rows retention has taken out of the audit.
         no_change: records that change no row: heartbeats, truncations.
         waiting: records that the audit is yet to take.
     """
@@ -39,6 +42,7 @@ class LaneReport:
     compared: int = 0
     letters: int = 0
     expired: int = 0
+    dropped: int = 0
     no_change: int = 0
     waiting: int = 0
 
@@ -48,12 +52,14 @@ class LaneReport:
 
     def as_data(self) -> dict[str, Any]:
         book = self.book
-        own = ("begin", "compared", "letters", "expired", "no_change", "waiting")
+        own = ("begin", "compared", "letters", "expired", "dropped", "no_change", "waiting")
         return {
             "lane": book.lane.name,
             "is_redrive": self.is_redrive,
             **{name: getattr(book, name) for name in ("first", "end", "ranges", "files", "rows")},
             "refused": book.refused,
+            "dropped_rows": book.dropped,
+            "dropped_up_to": max(book.expired, default=None),
             "size_bytes": book.size_bytes,
             **{name: getattr(self, name) for name in own},
             "faults": list(book.faults),
@@ -115,8 +121,9 @@ class Check:
     def _examined(self, partitions: Collection[Partition]) -> dict[str, LaneReport]:
         """By the lane's name: all that the log knows, and one for each partition of the topics."""
         found: dict[str, LaneReport] = {}
+        examiner = Examiner(self.store)
         for name in RangeLog(self.store).lanes():
-            book = examine(self.store, name)
+            book = examiner.lane(name)
             if book is not None:
                 found[name] = LaneReport(book)
         for partition in partitions:
@@ -155,8 +162,15 @@ class Check:
         report.letters += len(messages) - len(rest)
         for start in range(0, len(rest), _DECODE_EVENTS):
             chunk = rest[start : start + _DECODE_EVENTS]
-            said = verdicts(self.decoder.decode(chunk))
-            self._judge(report, chunk, said)
+            decoded = self.decoder.decode(chunk)
+            gone = of_dates(decoded, report.book.expired)
+            report.dropped += len(gone)
+            self._judge(report, [m for m in chunk if place_of(m) not in gone], verdicts(decoded))
+        if report.dropped > report.book.dropped:
+            report.book.fault(
+                f"{report.dropped} records of expired dates are missing, retention took "
+                f"{report.book.dropped}"
+            )
 
     def _judge(
         self, report: LaneReport, messages: Sequence[Message], said: Mapping[Place | str, str]
@@ -208,6 +222,18 @@ def verdicts(decoded: Decoded) -> dict[Place | str, str]:
         said |= dict.fromkeys(map(place_of, batch.messages), _LOST)
         said |= dict.fromkeys(_refused(batch), _REFUSED)
     return said
+
+
+def of_dates(decoded: Decoded, dates: Collection[str]) -> set[Place]:
+    """Records whose rows would be of these dates."""
+    if not dates:
+        return set()
+    day = pl.col("ts_us").cast(pl.Datetime("us")).dt.date().cast(pl.String)
+    found: set[Place] = set()
+    for batch in decoded.batches:
+        rows = batch.frame.filter(day.is_in(list(dates))).select("partition", "offset")
+        found |= {(Partition(batch.topic, number), offset) for number, offset in rows.iter_rows()}
+    return found
 
 
 def _refused(batch: Batch) -> list[Place]:

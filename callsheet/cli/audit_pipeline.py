@@ -25,6 +25,12 @@ PipelineOption = Annotated[Path, typer.Option("--pipeline", help="The audit's pi
 PipelineArgument = Annotated[
     Path, typer.Argument(help="The audit's pipeline file.", show_default=False)
 ]
+Partial = Annotated[
+    bool,
+    typer.Option(
+        "--partial", help="Where older changes have expired: without rows unchanged since then."
+    ),
+]
 TableArgument = Annotated[
     str,
     typer.Argument(metavar="TABLE", help="As the source or as Hive names it.", show_default=False),

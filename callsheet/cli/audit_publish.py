@@ -12,9 +12,10 @@ from callsheet.cli.audit_pipeline import opened
 from callsheet.errors import ConfigError, RetryableError, UnavailableError
 from sinks.hive.hiveserver import HiveServer
 from sinks.hive.ranges import RangeLog
-from sinks.hive.registration import NamedDates, Registration
+from sinks.hive.registration import Registration
 from sinks.hive.settings import HiveSettings
 from sinks.hive.stores.port import Store
+from sinks.hive.visibility import NamedDates
 
 
 def published(

@@ -9,6 +9,7 @@ import typer
 from callsheet.cli import console
 from callsheet.cli.audit_pipeline import (
     DEFAULT,
+    Partial,
     PipelineOption,
     TableArgument,
     audit_of,
@@ -19,6 +20,8 @@ from callsheet.cli.audit_pipeline import (
 )
 
 if TYPE_CHECKING:
+    from datetime import date
+
     from rich.console import Console
 
     from sinks.hive.history import Change
@@ -52,9 +55,20 @@ def history(
     from sinks.hive.history import history as read
 
     with opened(audit_of(pipeline)[1]) as store:
-        changes = read(Archive(store).table(table), identifier)
-    data = {"table": table, "id": identifier, "changes": [_change(each) for each in changes]}
-    console.emit(json, data, lambda out: _render(out, table, identifier, changes, full))
+        audited = Archive(store).table(table)
+        changes, horizon = read(audited, identifier), audited.horizon
+    data = {
+        "table": table,
+        "id": identifier,
+        "complete_from": plain(horizon),
+        "changes": [_change(each) for each in changes],
+    }
+
+    def render(out: Console) -> None:
+        _render(out, table, identifier, changes, full)
+        render_horizon(out, horizon)
+
+    console.emit(json, data, render)
 
 
 def as_of(  # noqa: PLR0917 - typer turns each into an option
@@ -65,6 +79,7 @@ def as_of(  # noqa: PLR0917 - typer turns each into an option
     identifiers: Annotated[
         list[str] | None, typer.Option("--id", help="Only this row; may be repeated.")
     ] = None,
+    partial: Partial = False,
     limit: Annotated[int, typer.Option(min=1, help="Rows to print; --json prints all.")] = 20,
     pipeline: PipelineOption = DEFAULT,
     json: console.Json = False,
@@ -78,12 +93,14 @@ def as_of(  # noqa: PLR0917 - typer turns each into an option
 
     moment = instant(time)
     with opened(audit_of(pipeline)[1]) as store:
-        found = state(Archive(store).table(table), moment, identifiers or ())
+        audited = Archive(store).table(table)
+        found = state(audited, moment, identifiers or (), is_partial=partial)
     data = {
         "table": table,
         "as_of": plain(moment),
         "count": found.frame.height,
         "unknown": found.unknown,
+        "complete_from": plain(found.horizon),
         "rows": [{k: plain(v) for k, v in row.items()} for row in found.frame.to_dicts()],
     }
     console.emit(json, data, lambda out: _render_state(out, plain(moment) or "now", found, limit))
@@ -142,6 +159,15 @@ def _render_state(out: Console, moment: str, found: State, limit: int) -> None:
     if found.frame.height > limit:
         out.print(f"\n… and {found.frame.height - limit:,} more (--limit, --json)")
     render_unknown(out, found)
+    render_horizon(out, found.horizon)
+
+
+def render_horizon(out: Console, horizon: date | None) -> None:
+    if horizon is not None:
+        out.print(
+            f"[yellow]Changes before {horizon} have expired[/], and with them what is known of "
+            "rows that have not changed since."
+        )
 
 
 def render_unknown(out: Console, found: State) -> None:

@@ -13,7 +13,11 @@ from io import BytesIO
 import polars as pl
 
 from callsheet.errors import FatalError, UsageError
-from sinks.hive.ranges import DataFile, RangeLog, StoredSchema
+from sinks.hive.contents import Contents, horizon
+from sinks.hive.entries import DataFile
+from sinks.hive.partitions import PartitionLog, PartitionState
+from sinks.hive.ranges import RangeLog
+from sinks.hive.schemas import StoredSchema
 from sinks.hive.stores.port import LostFileError, Store
 
 
@@ -80,18 +84,26 @@ class AuditTable:
             )
         return schema
 
+    @cached_property
+    def states(self) -> dict[str, PartitionState]:
+        """What its dates' partitions were last stated to consist of, by date."""
+        return PartitionLog(self._store).newest(self.name)
+
+    @property
+    def horizon(self) -> date | None:
+        """The first date from which all its changes are there; None: retention took nothing."""
+        return horizon(self.states)
+
     def files(self, last: date | None = None) -> list[DataFile]:
-        """In the order of their lanes and offsets; ``last``: none of a later date.
+        """Those that count, by lane and offsets; ``last``: none of a later date.
 
         Raises:
             FatalError: the log of ranges is torn.
         """
         return [
-            file
-            for lane in self._log.lanes()
-            for entry in self._log.entries(lane)
-            for file in entry.files
-            if file.table == self.name and (last is None or file.date <= last.isoformat())
+            piece.file
+            for piece in Contents(self._log).view([self.name]).counting()
+            if last is None or piece.file.date <= last.isoformat()
         ]
 
     def read(

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from sinks.hive.layout import MAX_PRECISION, PARTITION_COLUMN
-from sinks.hive.ranges import StoredSchema
+from sinks.hive.schemas import StoredSchema
 
 _DECIMAL: Final = re.compile(r"DECIMAL\((\d+),(\d+)\)")
 _INTEGERS: Final = frozenset({"INT", "BIGINT"})
@@ -86,9 +86,30 @@ def alter_columns(name: str, known: Columns, wanted: Columns) -> list[str]:
     return found
 
 
-def add_partitions(name: str, dates: Sequence[str]) -> str:
-    parts = " ".join(f"PARTITION ({quoted(PARTITION_COLUMN)}={literal(date)})" for date in dates)
+def add_partitions(name: str, places: Mapping[str, str]) -> str:
+    """``places``: per date where its files are; empty: in the table's own folder."""
+    parts = " ".join(
+        _partition(date) + (f" LOCATION {literal(place)}" if place else "")
+        for date, place in places.items()
+    )
     return f"ALTER TABLE {name} ADD IF NOT EXISTS {parts}"
+
+
+def drop_partitions(name: str, dates: Sequence[str]) -> str:
+    """The files stay: the table is external."""
+    return f"ALTER TABLE {name} DROP IF EXISTS {', '.join(map(_partition, dates))}"
+
+
+def describe_partition(name: str, date: str) -> str:
+    return f"DESCRIBE FORMATTED {name} {_partition(date)}"
+
+
+def move_partition(name: str, date: str, place: str) -> str:
+    return f"ALTER TABLE {name} {_partition(date)} SET LOCATION {literal(place)}"
+
+
+def _partition(date: str) -> str:
+    return f"PARTITION ({quoted(PARTITION_COLUMN)}={literal(date)})"
 
 
 def views(name: str, schema: str, columns: Columns) -> dict[str, str]:

@@ -11,7 +11,7 @@ import polars as pl
 
 from callsheet.event import Op
 from sinks.hive.archive import AuditTable, image_columns
-from sinks.hive.ranges import StoredSchema
+from sinks.hive.schemas import StoredSchema
 
 _HAS_BEFORE: Final = frozenset({Op.UPDATE.value, Op.DELETE.value})
 _HAS_AFTER: Final = frozenset({Op.CREATE.value, Op.READ.value, Op.UPDATE.value})

@@ -72,6 +72,12 @@ EVENT_COLUMNS: Final = tuple(
 """In front of every table's images; the same for all tables."""
 
 
+MANY_VALUED: Final = (
+    "uuid", "id", "source_pos", "version", "kafka_offset", "gtid", "transaction_id",
+)  # fmt: skip
+"""Of these hardly any value repeats."""
+
+
 # --- images ---------------------------------------------------------------------------------------
 
 Expression = Callable[[pl.Expr], pl.Expr]
@@ -216,5 +222,4 @@ class TableLayout:
     def many_valued(self) -> tuple[str, ...]:
         """Columns whose values hardly repeat: a dictionary of them would be work for nothing."""
         keys = {image.name for image in self.images if image.source.name in self.schema.key}
-        own = ("uuid", "id", "source_pos", "version", "kafka_offset", "gtid", "transaction_id")
-        return (*own, *(f"{image}_{name}" for image in IMAGES for name in sorted(keys)))
+        return (*MANY_VALUED, *(f"{image}_{name}" for image in IMAGES for name in sorted(keys)))

@@ -19,8 +19,9 @@ from typing import BinaryIO
 
 from callsheet.batch import Offset, Partition
 from callsheet.errors import FencedError
+from sinks.hive.entries import DataFile, Entry, Lane
 from sinks.hive.layout import PARTITION_COLUMN, TableLayout
-from sinks.hive.ranges import DataFile, Entry, Lane, RangeLog, staging
+from sinks.hive.ranges import RangeLog, staging
 from sinks.hive.stores.port import Store
 
 

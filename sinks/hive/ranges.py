@@ -9,13 +9,14 @@ would need next. From then on those can publish nothing.
 ::
 
     _callsheet/ranges/<lane>/<start>.<take>.json    the chain, in the names' order
+    _callsheet/folds/<lane>/<start>.<take>.json     all entries before this one, as one
     _callsheet/marks/<lane>/<start>.<take>.json     all entries up to this one are in place
     _callsheet/tables/<table>.json                  which source table a Hive table is of
     _callsheet/schemas/<table>/<fingerprint>.json   columns of the files that name it
     _callsheet/staging/<lane>/<writer>/…            written aside, not in place yet
 
-For readers (check, rebuild, compaction): :meth:`RangeLog.lanes`, :meth:`RangeLog.entries`,
-:meth:`RangeLog.mark`, :meth:`RangeLog.tables`, :meth:`RangeLog.schemas`.
+Which files there are of a date is not said here alone: a later state of that date's partition may
+have taken their place. Readers ask :class:`sinks.hive.contents.Contents`.
 """
 
 from __future__ import annotations
@@ -26,123 +27,46 @@ from urllib.parse import quote, unquote
 
 import msgspec
 
-from callsheet.batch import Partition
 from callsheet.errors import FatalError
+from sinks.hive.entries import (
+    FOLD_FORMAT,
+    FORMAT,
+    DataFile,
+    Entry,
+    Fold,
+    Lane,
+    Piece,
+    Share,
+    entry_name,
+)
 from sinks.hive.layout import TableLayout
+from sinks.hive.schemas import SourceTable, StoredSchema, StoredSchemaColumn, stored_schema
 from sinks.hive.stores.port import Store
 
 OWN_FOLDER: Final = "_callsheet"
 """Beside the tables' folders. Hive does not look into what begins with an underscore."""
 
-FORMAT: Final = 1
-
-
-class Lane(msgspec.Struct, frozen=True, order=True):
-    """One partition of one topic; ``generation`` tells a topic from its successor of that name."""
-
-    topic: str
-    partition: int
-    generation: int = 0
-
-    @property
-    def name(self) -> str:
-        later = f"-g{self.generation}" if self.generation else ""
-        return f"{self.topic}-{self.partition}{later}"
-
-    @classmethod
-    def of(cls, partition: Partition, generation: int = 0) -> Lane:
-        return cls(partition.topic, partition.number, generation)
-
-
-class DataFile(msgspec.Struct, frozen=True):
-    """One Parquet file of a range."""
-
-    table: str
-    date: str
-    """YYYY-MM-DD: the partition of the Hive table that it is in."""
-    path: str
-    """In place, from the store's root on."""
-    staged: str
-    """Before that."""
-    rows: int
-    size_bytes: int
-    fingerprint: str
-    """Of the schema: see :meth:`RangeLog.schema`."""
-
-
-class Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=False):
-    """A range, or (without files, ``end == start``) a claim. Offsets as in Kafka, ``end`` is the
-    next one. Every record of [first, end) is a row of one of the files, or was refused and is a
-    dead letter (``refused`` of them), or carries no change: tombstones, heartbeats, transaction
-    markers.
-    """
-
-    lane: Lane
-    start: int
-    """The ``end`` of the entry before; 0 in a new lane. With ``take`` it is the entry's name."""
-    take: int
-    """How many claims have been made at ``start`` before this entry."""
-    first: int
-    """As ``start``, but in a new lane the first offset that the writer was given."""
-    end: int
-    writer: str
-    """Unique for each time that a lane was taken over."""
-    written_at: str
-    """ISO-8601, UTC, by the writer's clock."""
-    rows: int = 0
-    refused: int = 0
-    files: tuple[DataFile, ...] = ()
-    newest_version: int = 0
-    """The highest source position in the lane up to ``end``. A record before ``end`` with a higher
-    one is of another topic of the same name.
-    """
-    is_claim: bool = False
-    format: int = FORMAT
-
-    @property
-    def name(self) -> str:
-        return f"{self.start:020d}.{self.take:06d}.json"
-
-    def following(self) -> tuple[int, int]:
-        """``start`` and ``take`` of the next entry."""
-        return (self.start, self.take + 1) if self.is_claim else (self.end, 0)
-
-
-class StoredSchemaColumn(msgspec.Struct, frozen=True):
-    """One column of a stored schema; ``source`` is empty for the event's own columns."""
-
-    name: str
-    hive: str
-    source: str
-    source_type: str
-
-
-class StoredSchema(msgspec.Struct, frozen=True):
-    """What files of one fingerprint hold, for DDL and for rebuilding the source's table."""
-
-    table: str
-    fingerprint: str
-    source: str
-    database: str
-    source_table: str
-    key: tuple[str, ...]
-    columns: tuple[StoredSchemaColumn, ...]
-    format: int = FORMAT
-
-
-class SourceTable(msgspec.Struct, frozen=True):
-    """Which table of which source a Hive table is of."""
-
-    source: str
-    database: str
-    table: str
+__all__ = [
+    "OWN_FOLDER",
+    "DataFile",
+    "Entry",
+    "Fold",
+    "Lane",
+    "Piece",
+    "RangeLog",
+    "Share",
+    "SourceTable",
+    "StoredSchema",
+    "StoredSchemaColumn",
+    "staging",
+]
 
 
 class RangeLog:
     """Reads the log, and appends to it."""
 
     def __init__(self, store: Store) -> None:
-        self._store = store
+        self.store = self._store = store
         self._added: set[str] = set()
 
     # --- reading --------------------------------------------------------------------------------
@@ -151,22 +75,45 @@ class RangeLog:
         """Names of all lanes that were ever written."""
         return self._store.names(f"{OWN_FOLDER}/ranges")
 
-    def entries(self, lane: str, after: str = "") -> Iterator[Entry]:
-        """In the chain's order, claims included; ``after``: only those behind this entry's name.
+    def entries(self, lane: str, after: Entry | None = None) -> Iterator[Entry]:
+        """In the chain's order, claims included; what is folded comes first, as one entry.
+
+        ``after``: only what follows this entry; all of it if that was folded meanwhile.
 
         Raises:
-            FatalError: the chain has a gap, an overlap, or an entry that we cannot read.
+            FatalError: the chain has a gap, an overlap, or an entry that we cannot read. Those
+                before it come first.
         """
-        before: Entry | None = None
-        for name in self._store.names(self._folder(lane), after):
-            entry = self.entry(lane, name)
-            if before is not None and before.following() != (entry.start, entry.take):
-                raise FatalError(
-                    f"the audit's log of {lane} is torn between {before.name} and {entry.name}",
-                    hint="entries were removed or changed by hand: restore them from a backup",
-                )
-            yield entry
-            before = entry
+        while True:
+            fold = self._newest_fold(lane)
+            found, error = self._read(lane, fold, after)
+            if error is None or self._newest_fold(lane) == fold:
+                break  # else they were folded while we read them
+        yield from found
+        if error is not None:
+            raise error
+
+    def _read(
+        self, lane: str, fold: str, after: Entry | None
+    ) -> tuple[list[Entry], FatalError | None]:
+        found: list[Entry] = []
+        before = after if after is not None and entry_name(*after.following()) >= fold else None
+        start = before.following() if before else (0, 0)
+        try:
+            if before is None and fold:
+                before = self.fold(lane, fold)
+                found.append(before)
+                start = before.following()
+            # What sorts behind "start.take" begins with "start.take.json".
+            for name in self._store.names(self._folder(lane), entry_name(*start)[: -len(".json")]):
+                entry = self.entry(lane, name)
+                if (entry.start, entry.take) != start:
+                    raise _torn(lane, before.name if before else "its beginning", entry.name)
+                found.append(entry)
+                before, start = entry, entry.following()
+        except FatalError as error:
+            return found, error
+        return found, None
 
     def entry(self, lane: str, name: str) -> Entry:
         """
@@ -182,6 +129,24 @@ class RangeLog:
             raise _unreadable(lane, name)
         return entry
 
+    def fold(self, lane: str, name: str) -> Fold:
+        """
+        Raises:
+            FatalError: it is not there, or not ours.
+        """
+        data = self._store.read(f"{self._folds(lane)}/{name}")
+        try:
+            fold = msgspec.json.decode(data or b"", type=Fold)
+        except msgspec.DecodeError as error:
+            raise _unreadable(lane, name) from error
+        if fold.format != FOLD_FORMAT or entry_name(*fold.next) != name:
+            raise _unreadable(lane, name)
+        return fold
+
+    def _newest_fold(self, lane: str) -> str:
+        """The name of the first entry that no fold has; empty where nothing was folded."""
+        return max(self._store.names(self._folds(lane)), default="")
+
     def last(self, lane: str) -> Entry | None:
         """The end of the chain."""
         mark = self.mark(lane)
@@ -193,7 +158,8 @@ class RangeLog:
         """The name of an entry: its files and those of all before it are in place. Empty: unknown.
 
         Only behind it can there be a file that is still staged, and there is at most one such
-        entry. Nothing behind it may be compacted or retired.
+        entry. Neither it nor what is behind it may be folded, and nothing behind it compacted or
+        retired.
         """
         # The highest of several: what a writer that woke late adds can not turn it back.
         return max(self._store.names(self._marks(lane)), default="")
@@ -221,7 +187,37 @@ class RangeLog:
         path = f"{self._folder(entry.lane.name)}/{entry.name}"
         data = _encoded(entry)
         # A write whose answer was lost is tried again, and then meets itself.
-        return self._store.create(path, data) or self._store.read(path) == data
+        if not self._store.create(path, data) and self._store.read(path) != data:
+            return False
+        # The names of folded entries are free again. Who slept so long that it gets one of them is
+        # shut out all the same: the fold came before the name was free, and nobody reads behind it.
+        return self._newest_fold(entry.lane.name) <= entry.name
+
+    def add_fold(self, fold: Fold) -> None:
+        """From now on it stands for its entries, which may then be removed; done already is done.
+
+        Of several folds the one that reaches furthest counts: each has all from the beginning on.
+        """
+        lane, name = fold.lane.name, entry_name(*fold.next)
+        self._store.create(f"{self._folds(lane)}/{name}", _encoded(fold))
+
+    def remove_folded(self, lane: str) -> int:
+        """Entries, and older folds, that the newest fold stands for; how many entries it were.
+
+        The place of the first entry keeps a notice, because a reader that does not know of folds
+        must stop there, and not take what is left for all.
+        """
+        newest, folder = self._newest_fold(lane), self._folder(lane)
+        first = entry_name(0, 0)
+        names = [name for name in self._store.names(folder) if first < name < newest]
+        if newest:
+            self._store.replace(f"{folder}/{first}", msgspec.json.encode({"format": FOLD_FORMAT}))
+        for name in names:
+            self._store.remove(f"{folder}/{name}")
+        for name in self._store.names(self._folds(lane)):
+            if name < newest:
+                self._store.remove(f"{self._folds(lane)}/{name}")
+        return len(names)
 
     def set_mark(self, lane: str, name: str) -> None:
         folder = self._marks(lane)
@@ -241,7 +237,7 @@ class RangeLog:
         if path in self._added:
             return
         self._reserve(table, layout)
-        self._store.create(path, _encoded(_stored_schema(table, layout)))
+        self._store.create(path, _encoded(stored_schema(table, layout)))
         self._added.add(path)
 
     def _reserve(self, table: str, layout: TableLayout) -> None:
@@ -261,6 +257,10 @@ class RangeLog:
         return f"{OWN_FOLDER}/ranges/{lane}"
 
     @staticmethod
+    def _folds(lane: str) -> str:
+        return f"{OWN_FOLDER}/folds/{lane}"
+
+    @staticmethod
     def _marks(lane: str) -> str:
         return f"{OWN_FOLDER}/marks/{lane}"
 
@@ -278,20 +278,10 @@ def _encoded(document: msgspec.Struct) -> bytes:
     return msgspec.json.format(msgspec.json.encode(document), indent=1)
 
 
-def _stored_schema(table: str, layout: TableLayout) -> StoredSchema:
-    schema = layout.schema
-    types = {column.name: column.source_type or column.kind.value for column in schema.columns}
-    return StoredSchema(
-        table=table,
-        fingerprint=schema.fingerprint,
-        source=schema.source,
-        database=schema.database,
-        source_table=schema.table,
-        key=schema.key,
-        columns=tuple(
-            StoredSchemaColumn(each.name, each.hive, each.source, types.get(each.source, ""))
-            for each in layout.columns
-        ),
+def _torn(lane: str, before: str, after: str) -> FatalError:
+    return FatalError(
+        f"the audit's log of {lane} is torn between {before} and {after}",
+        hint="entries were removed or changed by hand: restore them from a backup",
     )
 
 

@@ -1,21 +1,18 @@
 """The audit made visible: tables, columns, partitions and views in Hive as the log of ranges has
-them. Idempotent: what is there is left alone, so it may be done at any time and by several.
+them. Idempotent: what is there is left alone, so it may be done at any time and by several. Nothing
+is dropped but partitions that retention has emptied.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final
 
 from callsheet.errors import FatalError
 from sinks.hive import ddl
 from sinks.hive.hiveserver import Catalog
 from sinks.hive.layout import PARTITION_COLUMN
 from sinks.hive.ranges import RangeLog
-
-_PARTITIONS_AT_ONCE: Final = 200
+from sinks.hive.visibility import Dates, NamedDates, TablePartitions
 
 
 @dataclass(slots=True)
@@ -26,26 +23,14 @@ class Registered:
     columns: dict[str, int] = field(default_factory=dict)
     """Statements about columns, per table."""
     partitions: dict[str, int] = field(default_factory=dict)
+    moved: dict[str, int] = field(default_factory=dict)
+    """Partitions whose location is another now, per table."""
+    dropped: dict[str, int] = field(default_factory=dict)
     views: list[str] = field(default_factory=list)
 
     def __bool__(self) -> bool:
-        return bool(self.tables or self.columns or self.partitions or self.views)
-
-
-class NamedDates:
-    """Per table the dates that its files are of. Keeps its place in the log, which only grows."""
-
-    def __init__(self) -> None:
-        self._last: dict[str, str] = {}
-        self._dates: defaultdict[str, set[str]] = defaultdict(set)
-
-    def read(self, log: RangeLog) -> Mapping[str, set[str]]:
-        for lane in log.lanes():
-            for entry in log.entries(lane, self._last.get(lane, "")):
-                for file in entry.files:
-                    self._dates[file.table].add(file.date)
-                self._last[lane] = entry.name
-        return self._dates
+        done = (self.tables, self.columns, self.partitions, self.moved, self.dropped, self.views)
+        return any(done)
 
 
 class Registration:
@@ -77,8 +62,10 @@ class Registration:
         there = {row[0] for row in self._catalog.rows(f"SHOW TABLES IN {self._database}")}
         there |= {row[0] for row in self._catalog.rows(f"SHOW VIEWS IN {self._database}")}
         for table in self._log.tables():
+            if not self._log.schemas(table):
+                continue  # a worker is just about to write its first file
             is_changed = self._table(table, table in there, done)
-            self._partitions(table, dates.get(table, set()), done)
+            self._partitions(table, dates.get(table, {}), done)
             self._views(table, there, done, is_changed=is_changed)
         return done
 
@@ -119,16 +106,17 @@ class Registration:
         found.pop(PARTITION_COLUMN, None)
         return found
 
-    def _partitions(self, table: str, dates: set[str], done: Registered) -> None:
-        name = self._name(table)
-        told = self._catalog.rows(f"SHOW PARTITIONS {name}")
-        there = {row[0].removeprefix(f"{PARTITION_COLUMN}=") for row in told}
-        missing = sorted(dates - there)
-        for start in range(0, len(missing), _PARTITIONS_AT_ONCE):
-            chunk = missing[start : start + _PARTITIONS_AT_ONCE]
-            self._catalog.run(ddl.add_partitions(name, chunk))
-        if missing:
-            done.partitions[table] = len(missing)
+    def _partitions(self, table: str, dates: Dates, done: Registered) -> None:
+        partitions = TablePartitions(
+            self._log, self._catalog, table, self._name(table), self._location, self._dates
+        )
+        for what, count in (
+            (done.partitions, partitions.add(dates)),
+            (done.moved, partitions.move()),
+            (done.dropped, partitions.drop(dates)),
+        ):
+            if count:
+                what[table] = count
 
     def _views(self, table: str, there: set[str], done: Registered, *, is_changed: bool) -> None:
         columns = self._columns(self._name(table))

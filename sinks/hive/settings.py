@@ -105,6 +105,31 @@ class RotationSettings(_Section):
     )
 
 
+class CompactionSettings(_Section):
+    """Which dates `callsheet audit compact` merges, and into what."""
+
+    older_than_days: int = Field(
+        default=1,
+        ge=0,
+        description="Dates that are so many days old: 1 is yesterday; 0 is today, into which "
+        "workers still write.",
+    )
+    spare_files: int = Field(
+        default=8, ge=1, description="Only dates that get so many files less by it."
+    )
+    target_bytes: int = Field(
+        default=256 * _MIB,
+        ge=_MIB,
+        description="A merged file is complete when it has this size; larger ones are not merged.",
+    )
+    grace_hours: float = Field(
+        default=24.0,
+        ge=0,
+        description="How long the small files stay, for readers that have begun. Entries of the "
+        "log that are older than that are folded.",
+    )
+
+
 class HiveServerSettings(_Section):
     """The HiveServer2 that shows the audit. Only `callsheet audit publish` asks it anything."""
 
@@ -145,6 +170,12 @@ class HiveSettings(_Section):
         "filled in.",
     )
     rotation: RotationSettings = RotationSettings()
+    compaction: CompactionSettings = CompactionSettings()
+    retention_days: int | None = Field(
+        default=None,
+        ge=1,
+        description="Older dates are dropped by `callsheet audit expire`. Not given: none ever is.",
+    )
     compression: Literal["zstd", "snappy", "gzip", "none"] = Field(
         default="zstd", description="Of the Parquet files. Hive 4 reads all of them."
     )

@@ -5,7 +5,7 @@ until their range is full.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -73,7 +73,7 @@ class Pile:
         try:
             self._open().write_table(table, row_group_size=self.options.row_group_rows)
         except OSError as error:
-            raise _disk_error(error) from error
+            raise disk_error(error) from error
 
     def finish(self) -> BinaryIO:
         """The whole file, to be read from its beginning; the pile is done with."""
@@ -81,7 +81,7 @@ class Pile:
         try:
             self._open().close()
         except OSError as error:
-            raise _disk_error(error) from error
+            raise disk_error(error) from error
         return cast("BinaryIO", self._file)
 
     def discard(self) -> None:
@@ -95,19 +95,22 @@ class Pile:
             folder = self.options.folder
             # No name: the kernel removes it with the process, however that ends.
             self._file = tempfile.TemporaryFile(dir=folder, prefix="callsheet-")  # noqa: SIM115
-            self._writer = _parquet_writer(self._file, self.layout, self.options.compression)
+            self._writer = parquet_writer(
+                self._file, self.layout.arrow, self.layout.many_valued, self.options.compression
+            )
         return self._writer
 
 
-def _parquet_writer(file: IO[bytes], layout: TableLayout, compression: str) -> pq.ParquetWriter:
-    arrow = layout.arrow
-    rare = set(layout.many_valued)
+def parquet_writer(
+    file: IO[bytes], arrow: pa.Schema, many_valued: Collection[str], compression: str
+) -> pq.ParquetWriter:
+    """As all files of the audit are written, so that Hive reads each alike."""
     writer = pq.ParquetWriter(
         pa.PythonFile(file, "w"),
         arrow,
         compression=compression,
         compression_level=ZSTD_LEVEL if compression == "zstd" else None,
-        use_dictionary=[name for name in arrow.names if name not in rare],
+        use_dictionary=[name for name in arrow.names if name not in many_valued],
         store_schema=False,  # our Arrow types are nobody else's business
         write_page_index=False,
     )
@@ -162,7 +165,7 @@ class OpenRange:
             pile.discard()
 
 
-def _disk_error(error: OSError) -> FatalError:
+def disk_error(error: OSError) -> FatalError:
     return FatalError(
         f"the audit's temporary file cannot be written: {error.strerror or error}",
         hint="make room, or set sink.spool_dir to a folder on a larger disk; nothing is lost, the "

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Final
 
 import polars as pl
@@ -13,7 +13,8 @@ import polars as pl
 from callsheet.errors import FatalError, UsageError
 from callsheet.event import Op
 from sinks.hive.archive import AuditTable, ImageColumn, image_columns
-from sinks.hive.ranges import DataFile, StoredSchema
+from sinks.hive.entries import DataFile
+from sinks.hive.schemas import StoredSchema
 
 _PLACE: Final = ("id", "version", "is_snapshot", "kafka_offset", "type", "ts")
 _FOLD_ROWS: Final = 500_000
@@ -41,6 +42,8 @@ class State:
         schema: the newest of the time: it says which columns there are.
         unknown: columns that are newer than the last change of so many rows, in which they are
             null here, whatever default the source gave them.
+        horizon: where retention has taken older changes: the first date that is whole. Rows that
+            have not changed since are not known, so they are not here.
     """
 
     frame: pl.DataFrame
@@ -48,6 +51,7 @@ class State:
     schema: StoredSchema
     columns: tuple[ImageColumn, ...]
     unknown: Mapping[str, int] = field(default_factory=dict)
+    horizon: date | None = None
 
 
 def state(
@@ -55,15 +59,19 @@ def state(
     as_of: datetime | None = None,
     ids: Collection[str] = (),
     renamed: Mapping[str, str] | None = None,
+    *,
+    is_partial: bool = False,
 ) -> State:
     """``as_of``: what was committed up to this instant; None: up to the last that the audit has.
     ``ids``: only these; empty: all. ``renamed``: new name to old name of columns that the source
-    has renamed since, because a log of rows does not tell.
+    has renamed since, because a log of rows does not tell. ``is_partial``: where retention has
+    taken older changes, without the rows that have not changed since; else that is refused.
 
     Raises:
-        UsageError: the audit begins later.
+        UsageError: the audit begins later, or what is asked for has expired.
         FatalError: the log is torn, a file is gone, or an old value does not fit its new type.
     """
+    _require_kept(table, as_of, is_partial=is_partial or bool(ids))
     files = table.files(as_of.astimezone(UTC).date() if as_of else None)
     latest = _latest(table, files, _chosen(as_of, ids))
     if latest.is_empty() and not ids:
@@ -74,7 +82,25 @@ def state(
     found = [reader.rows(files[at], rows) for at, rows in _by_file(living)]
     frame = pl.concat([reader.nothing(), *found]).sort("")
     columns = [each.name for each in reader.columns]
-    return State(frame.select(columns), frame[""], schema, reader.columns, reader.unknown)
+    rows = frame.select(columns)
+    return State(rows, frame[""], schema, reader.columns, reader.unknown, table.horizon)
+
+
+def _require_kept(table: AuditTable, as_of: datetime | None, *, is_partial: bool) -> None:
+    horizon = table.horizon
+    if horizon is None:
+        return
+    if as_of is not None and as_of.astimezone(UTC).date() < horizon:
+        raise UsageError(
+            f"what {table.name} was before {horizon} has expired",
+            hint=f"sink.retention_days; its changes are kept from {horizon} on",
+        )
+    if not is_partial:
+        raise UsageError(
+            f"the audit has not all of {table.name}: changes before {horizon} have expired, and "
+            "with them rows that have not changed since",
+            hint="--partial gives the others; one row can be asked for by --id",
+        )
 
 
 def _chosen(as_of: datetime | None, ids: Collection[str]) -> pl.Expr | None:
@@ -166,5 +192,7 @@ def _too_early(table: AuditTable, as_of: datetime | None) -> UsageError:
     when = f" up to {as_of.isoformat()}" if as_of else ""
     return UsageError(
         f"the audit has nothing of {table.name}{when}",
-        hint="it begins with the first snapshot that it was given",
+        hint="older changes have expired"
+        if table.horizon
+        else "it begins with the first snapshot that it was given",
     )

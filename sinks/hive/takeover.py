@@ -7,7 +7,8 @@ from typing import Final
 from uuid import uuid4
 
 from callsheet.errors import RetryableError
-from sinks.hive.ranges import Entry, Lane, RangeLog, staging
+from sinks.hive.entries import Entry, Lane
+from sinks.hive.ranges import RangeLog, staging
 from sinks.hive.stores.port import Store
 
 _TRIES: Final = 20

@@ -167,8 +167,11 @@ class Schedule:
                     zombie.end()
         self.check()
 
+    def found(self) -> list[tuple[int, int]]:
+        return records(self.store, TABLE)
+
     def check(self) -> None:
-        found = records(self.store, TABLE)
+        found = self.found()
         assert len(found) == len(set(found)), "a record is there twice"
         for number in PARTITIONS:
             self._check_chain(number, [offset for of, offset in found if of == number])
@@ -192,11 +195,24 @@ class Schedule:
         while self.log.after(self.member.positions, 1):  # the flush met a crash
             self.do(lambda: self.member.write(50))
             self.do(self.member.flush)
-        assert records(self.store, TABLE) == self.log.records
+        assert self.found() == self.log.records
 
     def close(self) -> None:
         for member in self.members:
             member.end()
+
+    def act(self, name: str, number: int) -> None:
+        member = self.member
+        if name == "write":
+            self.do(lambda: member.write(number))
+        elif name == "again":
+            member.again(number)
+        elif name in {"look", "flush"}:
+            self.do(getattr(member, name))
+        elif name == "wake_zombies":
+            self.wake_zombies()
+        else:
+            getattr(self, name)(number)
 
 
 counts = st.integers(1, 12)
@@ -213,13 +229,16 @@ actions = st.one_of(
 )
 
 
+logs = st.lists(
+    st.tuples(st.sampled_from(PARTITIONS), st.integers(0, 2), st.integers(0, 2)),
+    min_size=1,
+    max_size=60,
+)
+
+
 @settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
-    places=st.lists(
-        st.tuples(st.sampled_from(PARTITIONS), st.integers(0, 2), st.integers(0, 2)),
-        min_size=1,
-        max_size=60,
-    ),
+    places=logs,
     rotate_rows=st.sampled_from([1, 5, 1000]),
     steps=st.lists(actions, max_size=14),
 )
@@ -229,17 +248,7 @@ def test_each_record_is_there_exactly_once(
     schedule = Schedule(Log.of(places), rotate_rows)
     try:
         for name, number in steps:
-            member = schedule.member
-            if name == "write":
-                schedule.do(lambda m=member, n=number: m.write(n))  # type: ignore[misc]
-            elif name == "again":
-                member.again(number)
-            elif name in {"look", "flush"}:
-                schedule.do(getattr(member, name))
-            elif name == "wake_zombies":
-                schedule.wake_zombies()
-            else:
-                getattr(schedule, name)(number)
+            schedule.act(name, number)
         schedule.finish()
     finally:
         schedule.close()

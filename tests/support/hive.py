@@ -19,9 +19,12 @@ from callsheet.event import Op
 from callsheet.ports import Clock, Deadline, SystemClock
 from callsheet.schema import TableSchema
 from callsheet.sink import Progress, Sink, SinkContext
+from sinks.hive.archive import content_of
+from sinks.hive.contents import Contents
+from sinks.hive.entries import Entry
 from sinks.hive.layout import PARTITION_COLUMN
 from sinks.hive.publication import PublishStep
-from sinks.hive.ranges import Entry, RangeLog
+from sinks.hive.ranges import RangeLog
 from sinks.hive.settings import HiveSettings
 from sinks.hive.sink import HiveSink
 from sinks.hive.stores.objects import ObjectStore
@@ -184,8 +187,11 @@ def rows(store: Store, table: str) -> pl.DataFrame:
 
 def _with_date(store: Store, path: str) -> pl.DataFrame:
     date = path.split("/")[1].removeprefix(f"{PARTITION_COLUMN}=")
-    content = BytesIO(store.read(path) or b"")
-    return pl.read_parquet(content).with_columns(pl.lit(date).alias(PARTITION_COLUMN))
+    return parquet_of(store, path).with_columns(pl.lit(date).alias(PARTITION_COLUMN))
+
+
+def parquet_of(store: Store, path: str) -> pl.DataFrame:
+    return pl.read_parquet(BytesIO(store.read(path) or b""))
 
 
 def records(store: Store, table: str) -> list[tuple[int, int]]:
@@ -196,9 +202,17 @@ def records(store: Store, table: str) -> list[tuple[int, int]]:
     )
 
 
+def counting(store: Store, table: str) -> list[tuple[int, int]]:
+    """The same as our own readers find it, by the log of ranges and the states of partitions."""
+    pieces = Contents(RangeLog(store)).view([table]).counting()
+    found = [BytesIO(content_of(store, piece.file)) for piece in pieces]
+    rows_ = [pl.read_parquet(each, columns=["kafka_partition", "kafka_offset"]) for each in found]
+    return sorted(row for each in rows_ for row in each.rows())
+
+
 def ranges(store: Store, lane: str) -> list[Entry]:
     """Of the lane's chain, without claims."""
-    return [entry for entry in RangeLog(store).entries(lane) if not entry.is_claim]
+    return [entry for entry in RangeLog(store).entries(lane) if entry.ranges]
 
 
 # --- for the sink laws --------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -11,11 +12,15 @@ from callsheet.batch import Partition
 from callsheet.errors import FatalError
 from callsheet.schema import Column, Kind
 from sinks.hive import ddl
+from sinks.hive.folding import fold_lane
 from sinks.hive.ranges import OWN_FOLDER, RangeLog
-from sinks.hive.registration import NamedDates, Registration
+from sinks.hive.registration import Registration
 from sinks.hive.stores.port import Store
+from sinks.hive.visibility import NamedDates
 from tests.support.batches import a_batch, a_schema, upsert
 from tests.support.hive import a_sink, memory_store, within
+
+LATER = datetime(2040, 1, 1, tzinfo=UTC)
 
 
 @pytest.mark.parametrize(
@@ -153,9 +158,28 @@ def test_a_table_of_another_audit_is_not_touched(log: RangeLog) -> None:
 
 
 def test_who_comes_again_reads_only_what_is_new(log: RangeLog, store: Store) -> None:
-    dates = NamedDates()
-    assert dates.read(log) == {"finance_plans": {"2027-01-15"}}
-    old = [entry.name for entry in log.entries("studio.finance.plans-0")]
+    dates, lane = NamedDates(), "studio.finance.plans-0"
+    assert dates.read(log) == {"finance_plans": {"2027-01-15": {lane: 1}}}
+    old = [entry.name for entry in log.entries(lane)]
     take(store, 1, day=3)
-    store.remove(f"{OWN_FOLDER}/ranges/studio.finance.plans-0/{old[0]}")  # not read again
-    assert dates.read(log) == {"finance_plans": {"2027-01-15", "2027-01-18"}}
+    store.remove(f"{OWN_FOLDER}/ranges/{lane}/{old[0]}")  # not read again
+    assert dates.read(log) == {"finance_plans": {"2027-01-15": {lane: 1}, "2027-01-18": {lane: 2}}}
+
+
+def test_who_comes_again_after_a_fold_has_all_dates(log: RangeLog, store: Store) -> None:
+    dates, lane = NamedDates(), "studio.finance.plans-0"
+    dates.read(log)
+    for offset in (1, 2):
+        take(store, offset, day=offset)
+    assert fold_lane(log, lane, {}, LATER, older_than_s=0, fewest=1) == 5
+    assert len(list(log.entries(lane))) == 2
+    known = {"2027-01-15": {lane: 1}, "2027-01-16": {lane: 2}, "2027-01-17": {lane: 3}}
+    assert dates.read(log) == {"finance_plans": known}
+    assert NamedDates().read(log) == {"finance_plans": known}
+
+
+def test_a_table_without_any_file_yet_is_left_for_later(store: Store) -> None:
+    store.create(f"{OWN_FOLDER}/tables/finance_plans.json", b"{}")
+    hive = FakeHive()
+    registration(RangeLog(store), hive).run()
+    assert len(hive.told) == 1
