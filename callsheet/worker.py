@@ -66,12 +66,18 @@ class Worker:
                 self._sink.open()
             except RetryableError as error:
                 self._delivery.suffer(error)
-                self._publish()
-                self._clock.sleep(min(self._outage.wait_s(), self._limits.idle_poll_s))
+                self._wait_out()
             else:
                 self._delivery.recover()
                 self._consumer.subscribe(self._topics, self)
                 return
+
+    def _wait_out(self) -> None:
+        """Until the next try is due, telling all the while that we are alive."""
+        self._publish()
+        while (wait_s := self._outage.wait_s()) and not self._stopping.is_set():
+            self._clock.sleep(min(wait_s, self._limits.idle_poll_s))
+            self._publish()
 
     def turn(self) -> None:
         """One turn. Each step outlives trouble that may pass, and raises everything else."""

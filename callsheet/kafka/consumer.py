@@ -6,19 +6,16 @@ import threading
 from collections import deque
 from collections.abc import Collection, Mapping, Sequence
 from functools import partial
+from random import Random
 from typing import cast
 
-from confluent_kafka import (
-    Consumer,
-    KafkaError,
-    KafkaException,
-    TopicPartition,
-)
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka import (
     Message as ClientMessage,
 )
 from structlog.typing import FilteringBoundLogger
 
+from callsheet.backoff import Backoff, Outage
 from callsheet.batch import Message, Offset, Partition
 from callsheet.errors import ConfigError, FatalError, FencedError, RetryableError
 from callsheet.kafka.faults import REFUSED, translated
@@ -56,10 +53,12 @@ class GroupConsumer:
         self._is_subscribed = self._is_closing = False
         self._answers: deque[tuple[KafkaError | None, list[TopicPartition]]] = deque()
         self._unanswered = self._stale = 0
-        self._troubles = ClientTroubles(log, clock or SystemClock())
+        clock = clock or SystemClock()
+        self._troubles = ClientTroubles(log, clock)
         self._listener: RebalanceListener | None = None
         self._unplaced: list[TopicPartition] = []
         """Given to us by the group, and not taken up yet: nobody knows where to start."""
+        self._unknown = Outage(clock, Backoff(cap_s=5.0), Random())  # noqa: S311 - jitter
         config: dict[str, object] = {**consumer_config(connection, membership)}
         try:
             self._client = Consumer(
@@ -95,9 +94,9 @@ class GroupConsumer:
     def _take_up(self, listener: RebalanceListener) -> bool:
         """The partitions that wait become ours, if group and sink say where to start.
 
-        When the coordinator is away, or the sink's store, they go on waiting, and each poll tries
-        again: the partitions that we have already are served meanwhile, and the process needs no
-        restart.
+        When the coordinator is away, or the sink's store, they go on waiting, and polls try again
+        at the back-off: the partitions that we have already are served meanwhile, and the process
+        needs no restart.
         """
         # Pausing takes effect only on what is assigned, so it waits until that is done below.
         self._paused_in_callback = []
@@ -112,9 +111,11 @@ class GroupConsumer:
             self._log.warning(
                 "assignment waits", cause=error.message, partitions=len(self._unplaced)
             )
+            self._unknown.failed(error)
             return False
         finally:
             self._paused_in_callback = None
+        self._unknown.over()
         return True
 
     def _committed(self, found: list[TopicPartition]) -> list[TopicPartition]:
@@ -165,7 +166,7 @@ class GroupConsumer:
         self._ends = {}
         if self._refusal is not None:
             raise translated(self._refusal, "reading from Kafka")
-        if self._unplaced and self._listener is not None:
+        if self._unplaced and self._listener is not None and not self._unknown.wait_s():
             self._take_up(self._listener)
         messages = self._client.consume(1, timeout_s)
         size = 0

@@ -7,12 +7,14 @@ from collections import deque
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from functools import partial
+from random import Random
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka import Message as ClientMessage
 from structlog.typing import FilteringBoundLogger
 
+from callsheet.backoff import Backoff, Outage
 from callsheet.batch import Offset, Partition
 from callsheet.errors import CallsheetError, ConfigError, RetryableError
 from callsheet.kafka.calls import Calls, LostError, State
@@ -63,6 +65,7 @@ class TransactionalProducer:
         self.failure = ""
         """Why the transaction is lost; empty while it is not."""
         self._calls = Calls(clock)
+        self._absence = Outage(clock, Backoff(cap_s=5.0), Random())  # noqa: S311 - jitter
         self._is_ready = self._is_open = self._is_closed = False
         self._generation = 0
         self._sent: deque[tuple[int, int]] = deque()
@@ -90,7 +93,10 @@ class TransactionalProducer:
             self._calls.insist(self._client.init_transactions, doing, deadline)
         except LostError as error:
             self._replace(error)
-            raise RetryableError(str(error), hint=_HINT) from error
+            away = RetryableError(str(error), hint=_HINT)
+            self._absence.failed(away)
+            raise away from error
+        self._absence.over()
         self._is_ready = True
 
     def make_room(self, size_bytes: int, deadline: Deadline) -> None:
@@ -186,7 +192,7 @@ class TransactionalProducer:
         """A client that was replaced ends its predecessor's transaction as soon as it can: the
         group tells nobody an offset that a transaction is still holding.
         """
-        if not self._is_ready and not self.failure:
+        if not self._is_ready and not self.failure and not self._absence.wait_s():
             with suppress(RetryableError):
                 self.open(Deadline.after(self._clock, 1.0))
 
@@ -249,7 +255,8 @@ class TransactionalProducer:
 
     def _replace(self, why: LostError) -> None:
         """A new client of the same id; the broker ends what the old one left."""
-        self._log.warning("transactional producer replaced", cause=str(why))
+        if not self._absence.is_on:  # else it was told when that began
+            self._log.warning("transactional producer replaced", cause=str(why))
         old, self._client = self._client, self._new_client()
         self._is_ready = False
         self._forget_open()

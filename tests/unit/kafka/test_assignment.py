@@ -13,6 +13,7 @@ from callsheet.batch import Offset, Partition
 from callsheet.errors import RetryableError
 from callsheet.kafka.consumer import GroupConsumer
 from callsheet.kafka.settings import Connection, Membership
+from tests.support.clock import FakeClock
 
 P0 = Partition("films", 0)
 
@@ -41,9 +42,11 @@ class Listener:
 
     def __init__(self) -> None:
         self.is_away = True
+        self.asked = 0
         self.revoked: list[Partition] = []
 
     def on_assigned(self, partitions: Collection[Partition]) -> Mapping[Partition, Offset]:
+        self.asked += 1
         if self.is_away:
             raise RetryableError("the store is away")
         return dict.fromkeys(partitions, 5)
@@ -61,9 +64,14 @@ def client() -> Client:
 
 
 @pytest.fixture
-def consumer(client: Client) -> Iterator[Any]:
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+def consumer(client: Client, clock: FakeClock) -> Iterator[Any]:
     real = GroupConsumer(
-        Connection("127.0.0.1:1"), Membership("test-assignment"), structlog.get_logger()
+        Connection("127.0.0.1:1"), Membership("test-assignment"), structlog.get_logger(), clock
     )
     closing, member = real._client, real
     member._client = client  # type: ignore[assignment]
@@ -71,21 +79,30 @@ def consumer(client: Client) -> Iterator[Any]:
     closing.close()
 
 
-def test_a_store_that_is_away_is_asked_again_at_each_poll(consumer: Any, client: Client) -> None:
+def test_a_store_that_is_away_is_asked_again_at_the_back_off(
+    consumer: Any, client: Client, clock: FakeClock
+) -> None:
     listener = Listener()
     consumer._assign(listener, client, [TopicPartition("films", 0)])
-    consumer.poll(10, 0)
+    for _ in range(4 * 60):
+        consumer.poll(10, 0)
+        clock.advance(0.25)
     assert client.assigned == [[]]
+    assert listener.asked < 60
     listener.is_away = False
+    clock.advance(5)
     consumer.poll(10, 0)
     consumer.poll(10, 0)
     assert client.assigned == [[], [("films", 0, 5)]]
 
 
-def test_what_waits_can_be_taken_away_again(consumer: Any, client: Client) -> None:
+def test_what_waits_can_be_taken_away_again(
+    consumer: Any, client: Client, clock: FakeClock
+) -> None:
     listener = Listener()
     consumer._assign(listener, client, [TopicPartition("films", 0)])
     consumer._revoke(listener, client, [TopicPartition("films", 0)])
     listener.is_away = False
+    clock.advance(5)
     consumer.poll(10, 0)
     assert (client.assigned, listener.revoked) == ([[]], [])

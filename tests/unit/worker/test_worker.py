@@ -9,7 +9,7 @@ import pytest
 
 from callsheet.batch import Partition
 from callsheet.delivery import Step
-from callsheet.errors import DeadLetterError, FatalError
+from callsheet.errors import DeadLetterError, FatalError, RetryableError
 from callsheet.limits import TruncatePolicy
 from tests.support.fakes.world import FakeMessage, World
 from tests.support.schedules import LIMITS, Run
@@ -267,6 +267,28 @@ def test_run_waits_for_the_destination_before_it_joins() -> None:
     run.worker.run()
     assert len(run.world.clock.slept_s) == 5
     assert not run.sink.is_open
+
+
+def test_a_sink_that_cannot_be_opened_is_tried_at_the_back_off() -> None:
+    run = a_run({P0: "r"})
+    run.sink.is_away = True
+    sleep, opened = run.world.clock.sleep, 0
+
+    def open_sink() -> None:
+        nonlocal opened
+        opened += 1
+        raise RetryableError("away")
+
+    def stop_after_a_minute(seconds: float) -> None:
+        sleep(seconds)
+        if sum(run.world.clock.slept_s) > 60:
+            run.worker.stop()
+
+    run.sink.open = open_sink  # type: ignore[method-assign]
+    run.world.clock.sleep = stop_after_a_minute  # type: ignore[method-assign]
+    run.worker.run()
+    assert opened < len(run.world.clock.slept_s) / 2
+    assert max(run.world.clock.slept_s) <= 0.25, "it says that it lives"
 
 
 def test_stopping_finishes_what_is_in_hand() -> None:
