@@ -126,6 +126,10 @@ def _plain(found: Found) -> dict[str, Any]:
     return {
         "total": found.total,
         "took_ms": found.took_ms,
+        "unknown": [
+            {"filter": each.filter, "value": each.value, "known": list(each.known)}
+            for each in found.unknown
+        ],
         "hits": [
             {
                 "id": hit.id,
@@ -144,6 +148,9 @@ def _plain(found: Found) -> dict[str, Any]:
 def _draw(out: Console, found: Found) -> None:
     if not found.total:
         out.print(f"No title matches ({found.took_ms} ms).")
+        for each in found.unknown:
+            known = f"there are {', '.join(each.known)}" if each.known else "no title has one"
+            out.print(Text(f"No title has the {each.filter} {each.value!r}: {known}."))
         return
     noun = "title" if found.total == 1 else "titles"
     shown = f", the first {len(found.hits)}" if found.total > len(found.hits) else ""

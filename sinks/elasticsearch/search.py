@@ -29,6 +29,12 @@ _HIGHLIGHTED: Final[Mapping[str, Sequence[str]]] = {
 }
 """Field of a hit, and the index fields whose highlight shows it, the closest match first."""
 
+_FIELDS: Final[Mapping[str, str]] = {"kind": "kind", "genre": "genre.keyword", "rating": "rating"}
+"""Filter and the index field whose value it must be."""
+
+_MOST_VALUES: Final = 20
+"""That are named to somebody who asked for one that no title has."""
+
 _TELLTALE: Final = "name.prefix"
 """Only the titles' own mapping makes it."""
 
@@ -74,10 +80,14 @@ class TitleQuery:
             body["sort"] = [{"launch_date": {"order": "desc", "missing": "_last"}}, "title_id"]
         return body
 
+    def chosen(self) -> dict[str, Sequence[str]]:
+        """The filters by value that there are."""
+        wanted = {"kind": self.kinds, "genre": self.genres, "rating": self.ratings}
+        return {name: values for name, values in wanted.items() if values}
+
     def _filters(self) -> list[dict[str, Any]]:
-        chosen = {"kind": self.kinds, "genre.keyword": self.genres, "rating": self.ratings}
         return [
-            *({"terms": {name: list(wanted)}} for name, wanted in chosen.items() if wanted),
+            *({"terms": {_FIELDS[name]: list(values)}} for name, values in self.chosen().items()),
             *self.budget.clause("total_budget"),
             *self.gross.clause("worldwide_gross"),
             *self.launch.clause("launch_date"),
@@ -135,10 +145,21 @@ class Hit:
 
 
 @dataclass(frozen=True, slots=True)
+class Unknown:
+    """A filter's value that no title has, and those that some have, the most frequent first."""
+
+    filter: str
+    value: str
+    known: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
 class Found:
     total: int
     took_ms: int
     hits: Sequence[Hit]
+    unknown: Sequence[Unknown] = ()
+    """Told when nothing was found."""
 
 
 def search(client: Elasticsearch, index: str, query: TitleQuery) -> Found:
@@ -150,16 +171,40 @@ def search(client: Elasticsearch, index: str, query: TitleQuery) -> Found:
     """
     try:
         answer = client.search(index=index, **query.body())
-        is_plain = not answer["hits"]["hits"] and query.text.strip() and _is_plain(client, index)
+        total = answer["hits"]["total"]["value"]
+        is_plain = not total and query.text.strip() and _is_plain(client, index)
+        unknown = () if total or is_plain else _unknown(client, index, query)
     except (ApiError, TransportError) as error:
         raise _explained(error, index) from error
     if is_plain:
         raise _not_of_titles(index, f"it has no field {_TELLTALE}")
     return Found(
-        total=answer["hits"]["total"]["value"],
+        total=total,
         took_ms=answer["took"],
         hits=[_hit(hit) for hit in answer["hits"]["hits"]],
+        unknown=unknown,
     )
+
+
+def _unknown(client: Elasticsearch, index: str, query: TitleQuery) -> list[Unknown]:
+    """Which of the filters ask for what no title has at all."""
+    chosen = query.chosen()
+    if not chosen:
+        return []
+    aggregations: dict[str, Any] = {}
+    for name, values in chosen.items():
+        field = _FIELDS[name]
+        aggregations[name] = {"terms": {"field": field, "size": _MOST_VALUES}}
+        # By a query, which folds case and accents as the search itself does.
+        each = [{"term": {field: value}} for value in values]
+        aggregations[f"{name} asked"] = {"filters": {"filters": each}}
+    found = client.search(index=index, size=0, aggs=aggregations)["aggregations"]
+    return [
+        Unknown(name, value, [str(bucket["key"]) for bucket in found[name]["buckets"]])
+        for name, values in chosen.items()
+        for value, asked in zip(values, found[f"{name} asked"]["buckets"], strict=True)
+        if not asked["doc_count"]
+    ]
 
 
 def _is_plain(client: Elasticsearch, index: str) -> bool:

@@ -60,6 +60,14 @@ def ids(found: Found) -> list[str]:
     return [hit.id for hit in found.hits]
 
 
+def test_a_filter_for_what_no_title_has_is_told_with_what_there_is(ask: Ask) -> None:
+    (unknown,) = ask("stranger", kinds=["movie"], genres=["DRAMA"]).unknown
+    assert (unknown.filter, unknown.value) == ("kind", "movie")
+    assert "film" in unknown.known
+    assert ask("no such words", kinds=["film"]).unknown == []
+    assert ask("stranger", kinds=["film", "movie"]).unknown == ()
+
+
 def test_the_exact_title_comes_first(ask: Ask) -> None:
     found = ask("the stranger")
     assert ids(found)[0] == "2"

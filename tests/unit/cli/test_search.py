@@ -5,11 +5,12 @@ from __future__ import annotations
 from decimal import Decimal
 
 import pytest
+from rich.console import Console
 
 from callsheet.cli import search as module
 from callsheet.cli.search import _amount, money_text
 from callsheet.errors import CallsheetError, PreconditionError, UnavailableError, UsageError
-from sinks.elasticsearch.search import CLOSE, OPEN
+from sinks.elasticsearch.search import CLOSE, OPEN, Found, Unknown
 from tests.support.elastic_stub import ElasticStub
 
 
@@ -88,3 +89,13 @@ def test_a_missing_index_says_how_to_fill_it(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_variables_that_do_not_fit_are_a_usage_error(monkeypatch: pytest.MonkeyPatch) -> None:
     assert isinstance(failing(monkeypatch, "localhost:9200"), UsageError)
+
+
+def test_nothing_found_says_what_there_is_instead(capsys: pytest.CaptureFixture[str]) -> None:
+    unknown = [Unknown("kind", "movie", ["film", "series"]), Unknown("rating", "[X]", [])]
+    module._draw(Console(width=100), Found(0, 3, (), unknown))
+    assert capsys.readouterr().out.splitlines() == [
+        "No title matches (3 ms).",
+        "No title has the kind 'movie': there are film, series.",
+        "No title has the rating '[X]': no title has one.",
+    ]
