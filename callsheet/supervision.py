@@ -67,7 +67,9 @@ class Slot:
 
 
 class Supervisor:
-    """Runs the plans until :meth:`stop`, or until one of them is misconfigured."""
+    """Runs the plans until :meth:`stop`, or until every pipeline is refused for its configuration:
+    one that is, is put down, and the others go on.
+    """
 
     def __init__(  # noqa: PLR0913 - its neighbours, and how a worker's process is started
         self,
@@ -85,6 +87,8 @@ class Supervisor:
         self._selector = selectors.DefaultSelector()
         self._random = Random()  # noqa: S311 - jitter, no secret
         self._stop_at_s: float | None = None
+        self._refused: dict[str, ConfigError] = {}
+        """By pipeline. What is in here is not started again."""
 
     def stop(self) -> None:
         """Let all workers finish; a second call kills them. Safe in a signal handler."""
@@ -95,14 +99,20 @@ class Supervisor:
 
     def run(self) -> None:
         """Raises:
-        ConfigError: a worker refused its configuration; all are stopped.
+        ConfigError: a pipeline's configuration was refused: now, if it was the last one; else
+            when the others have been stopped.
         FatalError: a worker had to be killed, or ended badly while stopping.
         """
         try:
-            while self._stop_at_s is None:
+            while self._stop_at_s is None and not self._is_nothing_left():
                 self._turn()
         finally:
             self._end()
+        for error in self._refused.values():
+            raise error
+
+    def _is_nothing_left(self) -> bool:
+        return {slot.plan.pipeline for slot in self._slots} == self._refused.keys()
 
     def states(self) -> list[WorkerState]:
         """How each worker is, as far as we heard. From any thread."""
@@ -113,9 +123,10 @@ class Supervisor:
     def _turn(self) -> None:
         now_s = self._clock.monotonic()
         for slot in self._slots:
-            if slot.process is None and now_s >= slot.start_at_s:
-                self._start(slot)
-            elif slot.process is not None:
+            if slot.process is None:
+                if now_s >= slot.start_at_s and slot.plan.pipeline not in self._refused:
+                    self._start(slot)
+            else:
                 self._kill_if_hung(slot)
         self._listen(_LOOK_S)
         for slot in self._slots:
@@ -191,7 +202,9 @@ class Supervisor:
         self._reap(slot)
         self._relay.ended(slot.plan.pipeline, slot.plan.worker)
         if code == ConfigError.exit_code:
-            raise _config_error(slot.failure)
+            self._put_down(slot)
+        if slot.plan.pipeline in self._refused:
+            return
         now_s = self._clock.monotonic()
         slot.failures = 0 if now_s - slot.started_s > _HEALTHY_S else slot.failures
         backoff = _FATAL if code == FatalError.exit_code else _CRASH
@@ -201,6 +214,15 @@ class Supervisor:
         self._log.error(
             "worker ended", **self._names(slot), code=code, restart_in_s=round(delay_s, 1)
         )
+
+    def _put_down(self, refused: Slot) -> None:
+        """Its other workers would be refused as well; the pipelines beside it are not concerned."""
+        pipeline = refused.plan.pipeline
+        error = self._refused.setdefault(pipeline, _config_error(refused.failure))
+        self._log.error("pipeline stopped", pipeline=pipeline, cause=str(error), hint=error.hint)
+        for slot in self._slots:
+            if slot.plan.pipeline == pipeline and slot.process is not None:
+                slot.process.send_signal(signal.SIGTERM)
 
     def _reap(self, slot: Slot) -> None:
         process, slot.process, slot.status = slot.process, None, None
@@ -257,7 +279,9 @@ class Supervisor:
         if process is not None and status is not None:
             live = liveness(status, plan.health, now_s)
             ready = readiness(status, plan.health, now_s)
-        if process is None:
+        if process is None and plan.pipeline in self._refused:
+            detail = f"stopped, a file must be edited: {self._refused[plan.pipeline].message}"
+        elif process is None:
             wait_s = max(0.0, slot.start_at_s - now_s)
             detail = f"starts in {wait_s:.0f} s" + (f" after: {error}" if error else "")
         else:

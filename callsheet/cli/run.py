@@ -40,8 +40,8 @@ def run(  # noqa: PLR0917 - one parameter per option
 ) -> None:
     """Carry changes from Kafka to a destination, until SIGTERM; then finish what is in hand.
 
-    Each worker is a process of its own, started again when it fails. This process serves /livez,
-    /readyz, /metrics and /status.
+    Each worker is a process of its own, started again when it fails. Several pipelines do not hold
+    each other up. This process serves /livez, /readyz, /metrics and /status.
 
     Example: callsheet run cdc-config/pipelines/search.yaml --workers 2
     """

@@ -11,6 +11,7 @@ import uvicorn
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -22,13 +23,15 @@ States = Callable[[], Sequence[WorkerState]]
 
 
 def application(states: States, registry: CollectorRegistry) -> Starlette:
-    """The answers are JSON; 503 when any worker is not live, or not ready."""
+    """The answers are JSON; 503 when any worker is not live, or not ready. Of one pipeline alone
+    below ``/livez/NAME`` and ``/readyz/NAME``.
+    """
 
-    async def livez(_: Request) -> Response:
-        return _verdict(states(), lambda state: state.is_live)
+    async def livez(request: Request) -> Response:
+        return _verdict(_asked(states(), request), lambda state: state.is_live)
 
-    async def readyz(_: Request) -> Response:
-        return _verdict(states(), lambda state: state.is_ready)
+    async def readyz(request: Request) -> Response:
+        return _verdict(_asked(states(), request), lambda state: state.is_ready)
 
     async def metrics(_: Request) -> Response:
         return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
@@ -36,8 +39,24 @@ def application(states: States, registry: CollectorRegistry) -> Starlette:
     async def status(_: Request) -> Response:
         return _json(list(states()))
 
-    routes = {"/livez": livez, "/readyz": readyz, "/metrics": metrics, "/status": status}
+    routes = {
+        "/livez": livez,
+        "/livez/{pipeline}": livez,
+        "/readyz": readyz,
+        "/readyz/{pipeline}": readyz,
+        "/metrics": metrics,
+        "/status": status,
+    }
     return Starlette(routes=[Route(path, answer) for path, answer in routes.items()])
+
+
+def _asked(states: Sequence[WorkerState], request: Request) -> list[WorkerState]:
+    """Raises HTTPException: there is no such pipeline."""
+    pipeline = request.path_params.get("pipeline")
+    found = [state for state in states if pipeline in {None, state.pipeline}]
+    if pipeline is not None and not found:
+        raise HTTPException(404, f"no pipeline {pipeline}")
+    return found
 
 
 def _verdict(states: Sequence[WorkerState], is_well: Callable[[WorkerState], bool]) -> Response:

@@ -13,8 +13,10 @@ from callsheet.observability.http import HttpServer, application, bound_socket
 from callsheet.runtime import WorkerState
 
 
-def a_state(*, live: bool = True, ready: bool = True, worker: int = 0) -> WorkerState:
-    return WorkerState("search", worker, 1, live, ready, "delivering", 0)
+def a_state(
+    *, live: bool = True, ready: bool = True, worker: int = 0, pipeline: str = "search"
+) -> WorkerState:
+    return WorkerState(pipeline, worker, 1, live, ready, "delivering", 0)
 
 
 class Served:
@@ -51,6 +53,17 @@ def test_all_workers_must_be_well(served: Served) -> None:
     assert served.get("/livez").status_code == 503
     served.states = []
     assert served.get("/readyz").status_code == 503
+
+
+def test_one_pipeline_is_asked_for_alone(served: Served) -> None:
+    served.states = [a_state(), a_state(pipeline="audit", live=False, ready=False)]
+    assert (
+        served.get("/livez/search").status_code == served.get("/readyz/search").status_code == 200
+    )
+    assert served.get("/readyz/search").json()["workers"] == {"search/0": "delivering"}
+    assert served.get("/livez/audit").status_code == served.get("/readyz/audit").status_code == 503
+    assert served.get("/readyz").status_code == 503
+    assert served.get("/readyz/replica").status_code == 404
 
 
 def test_metrics_and_status(served: Served) -> None:

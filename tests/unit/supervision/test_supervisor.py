@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import textwrap
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -45,11 +45,23 @@ signal.signal(signal.SIGTERM, lambda *_: stopping.set())
 class Played:
     """A supervisor in a thread over processes that run ``code``."""
 
-    def __init__(self, code: str, marks: Path, *, turn_s: float = 60.0, grace_s: float = 30.0):
-        plan = Plan("search", str(marks), "", 0, HealthLimits(turn_s), grace_s)
+    def __init__(
+        self,
+        code: str,
+        marks: Path,
+        *,
+        turn_s: float = 60.0,
+        grace_s: float = 30.0,
+        workers: Sequence[tuple[str, int]] = (("search", 0),),
+    ):
+        plans = [
+            # What a worker plays is up to its pipeline's name, which it finds in its text.
+            Plan(name, f"{marks}-{name}", name, number, HealthLimits(turn_s), grace_s)
+            for name, number in workers
+        ]
         self.relay = Relay()
         self.supervisor = Supervisor(
-            [plan],
+            plans,
             self.relay,
             SystemClock(),
             structlog.get_logger(),
@@ -68,6 +80,9 @@ class Played:
     @property
     def state(self) -> WorkerState:
         return self.supervisor.states()[0]
+
+    def of(self, pipeline: str) -> list[WorkerState]:
+        return [state for state in self.supervisor.states() if state.pipeline == pipeline]
 
     def seen(self) -> float:
         return sum(s.value for f in self.relay.collect() for s in f.samples)
@@ -154,3 +169,50 @@ def test_a_process_that_writes_nonsense_is_no_worker(marks: Path) -> None:
     played = Played("os.write(order.report_fd, b'nonsense\\n'); stopping.wait()", marks)
     played.thread.join(30)
     assert played.error is not None
+
+
+# --- several pipelines ----------------------------------------------------------------------------
+
+REFUSED = """
+if order.text == "refused":
+    pipe.send(Report(failure=Failure("p.yaml: 1 fault", "read", [("bad", "p.yaml", 3, "a.b")])))
+    os._exit(78)
+"""
+WORKS = "tell()\nwhile not stopping.wait(0.1): tell()"
+
+
+def test_a_pipeline_whose_configuration_is_refused_takes_no_other_down(marks: Path) -> None:
+    workers = [("refused", 0), ("refused", 1), ("well", 0)]
+    played = Played(REFUSED + WORKS, marks, workers=workers)
+    eventually(
+        lambda: all("must be edited" in s.detail for s in played.of("refused")), "it is told"
+    )
+    eventually(lambda: played.of("well")[0].is_ready, "the other one works")
+    refused = played.of("refused")
+    assert [(s.pid, s.is_ready, s.is_live, s.restarts) for s in refused] == [
+        (None, False, True, 0)
+    ] * 2
+    assert played.thread.is_alive()
+    assert played.of("well")[0].restarts == 0
+    played.end()
+    assert isinstance(played.error, ConfigError), "whoever started it is told at the end"
+    assert played.error.message == "p.yaml: 1 fault"
+
+
+def test_when_all_are_refused_nothing_is_left_to_run(marks: Path) -> None:
+    code = REFUSED.replace('if order.text == "refused":', "if True:")
+    played = Played(code, marks, workers=[("one", 0), ("two", 0)])
+    played.thread.join(30)
+    assert isinstance(played.error, ConfigError)
+
+
+@pytest.mark.parametrize("dies", ["os._exit(9)", "os._exit(1)", "time.sleep(600)"])
+def test_a_pipeline_that_fails_or_hangs_takes_no_other_down(marks: Path, dies: str) -> None:
+    code = f"tell()\nif order.text == 'bad': {dies}\n{WORKS}"
+    played = Played(code, marks, turn_s=1.0, workers=[("bad", 0), ("well", 0)])
+    eventually(lambda: played.of("bad")[0].restarts >= 1, "it is started again")
+    eventually(lambda: played.of("well")[0].is_ready, "the other one works")
+    assert played.of("well")[0].restarts == 0
+    assert played.of("well")[0].pid is not None
+    played.supervisor.stop()
+    played.end()
