@@ -13,8 +13,10 @@ from pathlib import Path
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from callsheet.config.document import Document
+from callsheet.config.validation import plain_words
 from callsheet.errors import ConfigError, Fault, UsageError
-from connectors.documents import Document, read_json
+from connectors.documents import read_json
 from connectors.masking import is_reference, is_secret_name
 from connectors.models import AVRO, JSON, MysqlCapture
 
@@ -40,7 +42,7 @@ class ConnectorFile:
 
     @property
     def path(self) -> Path:
-        return self.document.path
+        return Path(self.document.file)
 
     def fault(self, setting: str, message: str) -> Fault:
         location = ("config", setting) if setting in self.config else ("config",)
@@ -57,7 +59,7 @@ def load(path: Path) -> ConnectorFile:
     document = read_json(path)
     faults = list(_shape_faults(document))
     if not faults:
-        file = ConnectorFile(document.data["name"], _texts(document.data["config"]), document)
+        file = ConnectorFile(document.root["name"], _texts(document.root["config"]), document)
         faults = list(_faults(file))
         if not faults:
             return file
@@ -99,10 +101,10 @@ def _expanded(paths: Iterable[Path]) -> list[Path]:
 
 
 def _shape_faults(document: Document) -> Iterator[Fault]:
-    for key in document.data:
+    for key in document.root:
         if key not in {"name", "config"}:
             yield document.fault((key,), 'is not allowed; a connector file has "name" and "config"')
-    name, config = document.data.get("name"), document.data.get("config")
+    name, config = document.root.get("name"), document.root.get("config")
     if not isinstance(name, str) or not name:
         yield document.fault(("name",), 'must be the connector\'s name, as "finance-mysql"')
     if not isinstance(config, dict):
@@ -154,7 +156,7 @@ def _as_fault(file: ConnectorFile, detail: ErrorDetails) -> Fault:
         case "literal_error":
             said = f"must be {detail['ctx']['expected']}".replace("'", '"')
         case _:
-            said = detail["msg"][0].lower() + detail["msg"][1:]
+            said = plain_words(detail)
     return file.fault(setting, f"{said}: {reason}")
 
 

@@ -16,9 +16,11 @@ from typing import Annotated, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from callsheet.config.document import Document
+from callsheet.config.validation import faults_of
 from callsheet.errors import ConfigError, Fault
 from callsheet.kafka.topics import BROKER_DEFAULT, Topic, TopicState
-from connectors.documents import Document, read_yaml
+from connectors.documents import read_yaml
 from connectors.files import ConnectorFile
 
 _HOUR_MS = 3_600_000
@@ -98,13 +100,13 @@ def load_topics(file: ConnectorFile) -> tuple[Topic, ...]:
     """
     document = read_yaml(topics_path(file))
     try:
-        spec = TopicsFile.model_validate(document.data)
+        spec = TopicsFile.model_validate(document.plain())
     except ValidationError as error:
-        faults = [document.fault(d["loc"], d["msg"]) for d in error.errors(include_url=False)]
-        raise ConfigError(f"{document.path} has {len(faults)} fault(s).", faults=faults) from error
+        faults = list(faults_of(error, TopicsFile, document))
+        raise ConfigError(f"{document.file} has {len(faults)} fault(s).", faults=faults) from error
     faults = [*_history_faults(document, spec), *_table_faults(file, document, spec)]
     if faults:
-        raise ConfigError(f"{document.path} has {len(faults)} fault(s).", faults=faults)
+        raise ConfigError(f"{document.file} has {len(faults)} fault(s).", faults=faults)
     return tuple(_topics(file.config, spec))
 
 

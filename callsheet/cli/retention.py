@@ -59,11 +59,11 @@ def stated_topics(connector: ConnectorFile) -> list[StatedTopic]:
         if retention_ms is None:
             continue
         table = topic.name.removeprefix(prefix)
-        own = document.data["tables"].get(table, {})
+        own = document.root["tables"].get(table, {})
         where = ("tables", table) if "retention_hours" in own else ("defaults",)
-        line = document.line((*where, "retention_hours"))
+        line = document.line_of((*where, "retention_hours"))
         hours = inf if retention_ms == "-1" else int(retention_ms) / _HOUR_MS
-        found.append(StatedTopic(topic.name, hours, f"{document.path}:{line}"))
+        found.append(StatedTopic(topic.name, hours, f"{document.file}:{line}"))
     return found
 
 

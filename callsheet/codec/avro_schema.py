@@ -6,6 +6,7 @@ that :func:`resolve` makes, so no two of them can understand a name differently.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -17,7 +18,14 @@ _NAMED: Final = frozenset({"record", "enum", "fixed"})
 
 
 class SchemaError(ValueError):
-    """The schema itself is unusable: not Avro, a name that is not defined, a recursive type."""
+    """The schema itself is unusable: not Avro, a name that is not defined, a recursive type.
+
+    ``about``: the column, type or property in question, by which a file's line is found.
+    """
+
+    def __init__(self, message: str, about: str = "") -> None:
+        super().__init__(message)
+        self.about = about
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +64,7 @@ def _resolve(
         case dict():
             return _complex(schema, names, namespace, open_names)
         case _:
-            raise SchemaError(f"{type(schema).__name__} is no Avro type")
+            raise SchemaError(f"{json.dumps(schema)} is no Avro type")
 
 
 def _named(
@@ -70,10 +78,10 @@ def _named(
     full = name if "." in name or not namespace else f"{namespace}.{name}"
     for candidate in (full, name):
         if candidate in open_names:
-            raise SchemaError(f"the type {candidate} contains itself")
+            raise SchemaError(f"the type {candidate} contains itself", name)
         if candidate in names:
             return names[candidate]
-    raise SchemaError(f"the type {full} is not defined")
+    raise SchemaError(f"the type {full} is not defined", name)
 
 
 def _complex(
@@ -125,7 +133,7 @@ def _fields(schema: Mapping[str, Any], full: str) -> Sequence[Mapping[str, Any]]
         isinstance(field, dict) and isinstance(field.get("name"), str) and "type" in field
         for field in fields
     ):
-        raise SchemaError(f"the record {full} has no proper list of fields")
+        raise SchemaError(f"the record {full} has no proper list of fields", schema["name"])
     return fields
 
 

@@ -118,10 +118,11 @@ def _check_key(names: tuple[str, ...], columns: Mapping[str, Field]) -> None:
         raise SchemaError("the message key has no columns")
     for name in names:
         if name not in columns:
-            raise SchemaError(f"the key column {name} is not a column of the row")
+            raise SchemaError(f"the key column {name} is not a column of the row", name)
         if columns[name].column.kind in _NO_KEY:
             raise SchemaError(
-                f"the key column {name} is {columns[name].column.kind.value}, which makes no ID"
+                f"the key column {name} is {columns[name].column.kind.value}, which makes no ID",
+                name,
             )
 
 

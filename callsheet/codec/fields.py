@@ -163,7 +163,7 @@ def field_of(name: str, node: Any, *, is_boolean: bool = False) -> Field:
         column, wire = _column(name, kind, found), str(found.node["type"])
         return Field(column, wire, unit, found.null_branch, found.node)
     except SchemaError as fault:
-        raise SchemaError(f"column {name}: {fault}") from None
+        raise SchemaError(f"column {name}: {fault}", name) from None
 
 
 def _declared_boolean(kind: Kind) -> Kind:

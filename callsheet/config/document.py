@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,6 +50,14 @@ class Document:
             node = node[part]
         return line
 
+    def line_named(self, name: str) -> int:
+        """Line of the first object whose ``name`` is this, or else of the first such key or text;
+        the first line where there is none.
+        """
+        # Of equals the first: min() keeps it.
+        places = _named(self.root, name)
+        return min(places, key=lambda place: place[0], default=(0, 1))[1]
+
     def fault(self, path: Sequence[str | int], message: str) -> Fault:
         return Fault(message, file=self.file, line=self.line_of(path), path=dotted(path))
 
@@ -61,6 +70,24 @@ class Document:
             except (KeyError, IndexError, TypeError):
                 return None
         return node
+
+
+def _named(node: Any, name: str) -> Iterator[tuple[int, int]]:
+    """Places that bear this name, in order: how well they do (0 is best), and their lines."""
+    if isinstance(node, CommentedMap):
+        if node.get("name") == name:
+            yield 0, node.lc.key("name")[0] + 1
+        if name in node:
+            yield 1, node.lc.key(name)[0] + 1
+        for key, value in node.items():
+            if value == name:
+                yield 1, node.lc.value(key)[0] + 1
+            yield from _named(value, name)
+    elif isinstance(node, CommentedSeq):
+        for number, value in enumerate(node):
+            if value == name:
+                yield 1, node.lc.item(number)[0] + 1
+            yield from _named(value, name)
 
 
 def parse(text: str, file: str) -> Document:
@@ -79,6 +106,16 @@ def parse(text: str, file: str) -> Document:
     if not isinstance(root, CommentedMap):
         raise _unreadable(file, "must be a mapping of keys to values", None)
     return Document(file, root)
+
+
+def parse_json(text: str, file: str) -> Document:
+    """As :func:`parse`, for JSON and nothing that only YAML takes."""
+    try:
+        json.loads(text)
+    except json.JSONDecodeError as error:
+        fault = Fault(f"not JSON: {error.msg}", file=file, line=error.lineno, column=error.colno)
+        raise ConfigError(f"{file} cannot be read", faults=[fault]) from error
+    return parse(text, file)  # JSON is YAML, and the YAML parser keeps the lines
 
 
 def _unreadable(file: str, problem: str, error: MarkedYAMLError | None) -> ConfigError:

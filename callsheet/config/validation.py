@@ -12,6 +12,7 @@ from callsheet.config.document import Document, Path
 from callsheet.config.interpolation import is_reference
 from callsheet.errors import Fault
 
+_ENTRIES = (tuple, list, dict, Mapping)
 _SECRET_PROPERTY = ("password", "secret", "token", "jaas", "ssl.key.pem")
 
 
@@ -19,9 +20,12 @@ def faults_of(
     error: ValidationError, model: type[BaseModel], document: Document, prefix: Path = ()
 ) -> Iterator[Fault]:
     """One fault for each thing that the model refuses. Never quotes a value: it may be secret."""
+    messages: dict[Path, list[str]] = {}
     for problem in error.errors(include_input=False, include_url=False):
         location = _keys(problem["loc"], document, prefix)
-        yield document.fault((*prefix, *location), _message(problem, model, location))
+        messages.setdefault(location, []).append(_message(problem, model, location))
+    for location, several in messages.items():  # one for each form that a value may have
+        yield document.fault((*prefix, *location), " or ".join(dict.fromkeys(several)))
 
 
 def _keys(location: Sequence[str | int], document: Document, prefix: Path) -> Path:
@@ -45,14 +49,58 @@ def _message(problem: Any, model: type[BaseModel], location: Path) -> str:
             return f"unknown key{meant} (allowed: {', '.join(sorted(allowed))})"
         case "missing":
             return "is missing"
+        case "model_type":
+            return f"must be a mapping with the keys {', '.join(_allowed(model, location))}"
         case _:
-            text: str = problem["msg"]
-            text = text.removeprefix("Value error, ")
-            return (
-                text.replace("Input should", "must")
-                .replace("String should", "must")
-                .replace("must be a valid", "must be a")
-            )
+            return plain_words(problem)
+
+
+_WORDS: Mapping[str, str] = {
+    "bool_parsing": "must be true or false",
+    "bool_type": "must be true or false",
+    "dict_type": "must be a mapping of keys to values",
+    "extra_forbidden": "unknown key",
+    "float_parsing": "must be a number",
+    "float_type": "must be a number",
+    "frozen_set_type": "must be a list",
+    "greater_than": "must be more than {gt}",
+    "greater_than_equal": "must be at least {ge}",
+    "int_from_float": "must be a whole number",
+    "int_parsing": "must be a whole number",
+    "int_type": "must be a whole number",
+    "less_than": "must be less than {lt}",
+    "less_than_equal": "must be at most {le}",
+    "list_type": "must be a list",
+    "mapping_type": "must be a mapping of keys to values",
+    "missing": "is missing",
+    "model_type": "must be a mapping of keys to values",
+    "path_type": "must be a path",
+    "set_type": "must be a list",
+    "string_pattern_mismatch": "must have the form {pattern}",
+    "string_too_long": "must have at most {max_length} characters",
+    "string_too_short": "must have at least {min_length} character(s)",
+    "string_type": "must be a text (write it in quotes)",
+    "too_short": "must have at least {min_length} of them",
+    "tuple_type": "must be a list",
+    "url_parsing": "must be a URL, like http://host:port",
+    "url_type": "must be a URL, like http://host:port",
+}
+"""For pydantic's types of error. The others' own words are plain enough."""
+
+
+def plain_words(problem: Any) -> str:
+    """One of pydantic's errors for somebody who knows neither it nor Python."""
+    known = _WORDS.get(problem["type"])
+    if known is not None:
+        context = problem.get("ctx", {})
+        return known.format(**{name: _shortest(value) for name, value in context.items()})
+    text: str = problem["msg"]
+    text = text.removeprefix("Value error, ").replace("Input should", "must")
+    return text.replace("String should", "must").replace("must be a valid", "must be a")
+
+
+def _shortest(value: object) -> object:
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _allowed(model: type[BaseModel], path: Path) -> list[str]:
@@ -67,7 +115,7 @@ def _allowed(model: type[BaseModel], path: Path) -> list[str]:
             continue
         field = section.model_fields.get(str(part))
         section = _section_of(field.annotation) if field else None
-        is_entry = field is not None and get_origin(field.annotation) in (tuple, Mapping)
+        is_entry = field is not None and get_origin(field.annotation) in _ENTRIES
     return [] if section is None else list(section.model_fields)
 
 

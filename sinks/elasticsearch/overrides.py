@@ -9,13 +9,14 @@ A field that names its ``type`` replaces the derived one; one that does not is m
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from callsheet.config.document import Document, parse_json
+from callsheet.config.validation import faults_of
 from callsheet.errors import ConfigError, Fault
 from sinks.elasticsearch.fields import META
 
@@ -29,25 +30,12 @@ class _Part(BaseModel):
 class MappingsPart(_Part):
     properties: dict[str, dict[str, Any]] = Field(default_factory=dict)
 
-    @model_validator(mode="after")
-    def _leaves_ours_alone(self) -> Self:
-        if META in self.properties:
-            raise ValueError(f"properties.{META} is Callsheet's own field")
-        return self
-
 
 class Override(_Part):
     """One file, validated. Empty where a table has none."""
 
     settings: dict[str, Any] = Field(default_factory=dict)
     mappings: MappingsPart = MappingsPart()
-
-    @model_validator(mode="after")
-    def _leaves_settings_alone(self) -> Self:
-        taken = sorted(_OURS & self.settings.keys())
-        if taken:
-            raise ValueError(f"settings.{taken[0]} is set by the pipeline's `sink:` block")
-        return self
 
     def applied(self, properties: Mapping[str, Any]) -> dict[str, Any]:
         """The derived properties with this file's wishes worked in."""
@@ -113,15 +101,26 @@ def _read(file: Path) -> Override:
     if file.stem.count(".") != 1 or not all(file.stem.split(".")):
         raise wrong(Fault("name the file <database>.<table>.json", file=str(file)))
     try:
-        return Override.model_validate(json.loads(file.read_text("utf-8")))
-    except json.JSONDecodeError as error:
-        fault = Fault(error.msg, file=str(file), line=error.lineno, column=error.colno)
-        raise wrong(fault) from error
-    except (UnicodeDecodeError, OSError) as error:
-        raise wrong(Fault(f"cannot be read: {error}", file=str(file))) from error
+        document = parse_json(file.read_text("utf-8"), str(file))
+    except UnicodeDecodeError as error:
+        raise wrong(Fault("is not UTF-8", file=str(file))) from error
+    except OSError as error:
+        raise wrong(Fault(f"cannot be read: {error.strerror}", file=str(file))) from error
+    taken = list(_taken(document))
+    try:
+        override = Override.model_validate(document.plain())
     except ValidationError as error:
-        faults = [
-            Fault(e["msg"], file=str(file), path=".".join(map(str, e["loc"])))
-            for e in error.errors(include_url=False, include_input=False)
-        ]
-        raise wrong(*faults) from error
+        raise wrong(*faults_of(error, Override, document), *taken) from error
+    if taken:
+        raise wrong(*taken)
+    return override
+
+
+def _taken(document: Document) -> Iterator[Fault]:
+    """What is not for a file to say."""
+    for name in sorted(_OURS):
+        if document.raw(("settings", name)) is not None:
+            message = "is set by the pipeline's `sink:` block: refresh"
+            yield document.fault(("settings", name), message)
+    if document.raw(("mappings", "properties", META)) is not None:
+        yield document.fault(("mappings", "properties", META), "is Callsheet's own field")

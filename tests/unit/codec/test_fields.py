@@ -156,7 +156,7 @@ def test_names_are_resolved_in_their_namespace() -> None:
         (record("A", {"next": ["null", "A"]}), "A contains itself"),
         ({"type": "record", "name": "A"}, "no proper list of fields"),
         ({"type": "record", "fields": []}, "without a name"),
-        (7, "int is no Avro type"),
+        (7, "7 is no Avro type"),
     ],
 )
 def test_a_broken_schema_is_refused(schema: Any, said: str) -> None:

@@ -243,7 +243,7 @@ def test_properties_become_text_and_hide_their_values(loaded: Load) -> None:
         ("delivery: {pause_after_seconds: 200}", "", "must stay below"),
         ("delivery: {poll_events: 100, in_hand_events: 150}", "delivery", "twice poll_events"),
         ("dead_letters: {topic: studio.finance.titles}", "", "own dead letters"),
-        ("workers: 0", "workers", "greater than or equal to 1"),
+        ("workers: 0", "workers", "at least 1"),
     ],
 )
 def test_what_does_not_fit_together_is_refused(

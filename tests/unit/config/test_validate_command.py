@@ -57,6 +57,101 @@ def test_every_fault_of_every_file_is_told(folder: Path) -> None:
     assert all(fault["message"] for fault in found["faults"])
 
 
+ENVELOPE = """\
+{"type": "record", "name": "Envelope", "callsheet.key": %(key)s, "fields": [
+  {"name": "before", "type": ["null", {"type": "record", "name": "Value", "fields": [
+    {"name": "title_id", "type": "long"},
+    {"name": "length", "type": %(type)s}
+  ]}]},
+  {"name": "after", "type": ["null", "Value"]},
+  {"name": "source", "type": {"type": "record", "name": "Source", "fields": []}},
+  {"name": "op", "type": "string"}
+]}
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "why"),
+    [
+        ('{"type": "record",\n "fields": [ }', 2, "not JSON: Expecting value"),
+        (ENVELOPE % {"key": '["title_id"]', "type": '"interval"'}, 4, "interval is not defined"),
+        (
+            ENVELOPE % {"key": '["title_id"]', "type": '{"type": "map", "values": "int"}'},
+            4,
+            "column length",
+        ),
+        (ENVELOPE % {"key": '"title_id"', "type": '"int"'}, 1, "a list of column names"),
+        ("[]", 1, "not a Debezium envelope"),
+    ],
+)
+def test_a_declared_schemas_fault_names_its_line(
+    folder: Path, text: str, line: int, why: str
+) -> None:
+    (folder / "schemas/studio.finance.titles.avsc").write_text(text)
+    code, out = validate(str(folder), "--json")
+    (fault,) = json.loads(out)["faults"]
+    assert (code, fault["line"]) == (78, line)
+    assert why in fault["message"]
+
+
+def test_a_mappings_faults_name_their_lines_and_what_is_allowed(folder: Path) -> None:
+    (folder / "mappings/finance.titles.json").write_text(
+        """\
+{
+  "setings": {},
+  "settings": {
+    "refresh_interval": "1s"
+  },
+  "mappings": {
+    "properties": {
+      "_callsheet": {},
+      "name": "text"
+    }
+  }
+}
+"""
+    )
+    (folder / "mappings/finance.talent.json").write_text('{"mappings": [],\n}')
+    _, out = validate(str(folder), "--json")
+    found = [(f["line"], f["path"], f["message"]) for f in json.loads(out)["faults"]]
+    assert found == [
+        (2, "", "not JSON: Expecting property name enclosed in double quotes"),
+        (9, "mappings.properties.name", "must be a mapping of keys to values"),
+        (2, "setings", "unknown key; did you mean settings? (allowed: mappings, settings)"),
+        (4, "settings.refresh_interval", "is set by the pipeline's `sink:` block: refresh"),
+        (8, "mappings.properties._callsheet", "is Callsheet's own field"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("{{port: 0}}", "{{port: high}}", "http.port: must be a whole number"),
+        ("{{port: 0}}", "{{port: -1}}", "http.port: must be at least 0"),
+        ("{{port: 0}}", "5", "http: must be a mapping with the keys host, port"),
+        ("[studio.finance.titles]", "all", "source.topics: must be a list"),
+        ("[studio.finance.titles]", "[5]", "source.topics[0]: must be a text (write it in quotes)"),
+    ],
+)
+def test_faults_are_in_plain_words(folder: Path, old: str, new: str, said: str) -> None:
+    text = PIPELINE.replace(old, new).format(name="a")
+    (folder / "pipelines/a.yaml").write_text(text)
+    _, out = validate(str(folder), "--json")
+    (fault,) = json.loads(out)["faults"]
+    assert f"{fault['path']}: {fault['message']}" == said
+
+
+def test_a_topics_file_is_checked_in_the_same_words(folder: Path) -> None:
+    for name in ("finance-mysql.json", "finance-mysql.topics.yaml"):
+        text = (CHECKOUT / "cdc-config/connectors" / name).read_text()
+        text = text.replace("  partitions: 4", "  partitons: 4").replace("hours: 24}", "hours: 0}")
+        (folder / "connectors" / name).write_text(text)
+    _, out = validate(str(folder), "--json")
+    faults = {f["path"]: f["message"] for f in json.loads(out)["faults"]}
+    assert "did you mean partitions? (allowed: " in faults["defaults.partitons"]
+    assert faults["heartbeat.retention_hours"] == "must be more than 0 or must be 'unlimited'"
+
+
 def test_pipelines_that_would_take_each_others_partitions(folder: Path) -> None:
     (folder / "pipelines/b.yaml").write_text(PIPELINE.format(name="a"))
     code, out = validate(str(folder), "--json")

@@ -59,8 +59,8 @@ def test_the_producer_cannot_send_what_the_topics_refuse(tmp_path: Path) -> None
         (("schema_history: {partitions: 1, retention_hours: unlimited}",
           "schema_history: {partitions: 1}"), "schema_history.retention_hours", "unlimited"),
         (("  finance.titles: {}", "  finance.titles: {partition: 3}"),
-         "tables.finance.titles.partition", "not permitted"),
-        (("partitions: 4", "partitions: 0"), "defaults.partitions", "greater than"),
+         "tables.finance.titles.partition", "unknown key; did you mean partitions"),
+        (("partitions: 4", "partitions: 0"), "defaults.partitions", "at least 1"),
     ],
 )  # fmt: skip
 def test_faults_of_the_topics_file(
