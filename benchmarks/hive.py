@@ -8,35 +8,30 @@ from __future__ import annotations
 import json
 import os
 import resource
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from statistics import median
 from typing import Any, Final
 
 os.environ.setdefault("POLARS_MAX_THREADS", "1")  # as a worker runs
 
+from benchmarks.alone import PARTITIONS, in_a_process, making_s, polls
 from benchmarks.decode import avro_messages
 from benchmarks.harness import Benchmark, Measure, Outcome, Run, at_least, at_most
 from callsheet.batch import Partition
 from callsheet.codec.columnar import load_native
 from callsheet.codec.debezium import DebeziumDecoder
 from callsheet.errors import FatalError
-from callsheet.limits import Limits
 from callsheet.ports import Deadline, SystemClock
 from callsheet.sink import SinkContext
 from sinks import plugin
-from tests.support.envelopes import FakeMessage
 
 EVENTS: Final = 1_000_000
 QUICK_EVENTS: Final = 40_000
 DISTINCT: Final = 40_000
 """Envelopes before they repeat, further apart than the compression can see."""
-PARTITIONS: Final = 4
 RUNS: Final = 3
 QUICK_RUNS: Final = 1
 EVENTS_PER_S: Final = at_least(100_000)
@@ -47,7 +42,9 @@ _PATIENCE_S: Final = 300.0
 
 def run(run: Run) -> Outcome:
     events = QUICK_EVENTS if run.quick else EVENTS
-    runs = [_in_a_process(events) for _ in range(QUICK_RUNS if run.quick else RUNS)]
+    runs = [
+        in_a_process("benchmarks.hive", events) for _ in range(QUICK_RUNS if run.quick else RUNS)
+    ]
     rates = [events / each["cpu_s"] for each in runs]
     peaks = [each["peak_mib"] for each in runs]
     return Outcome(
@@ -62,20 +59,11 @@ def run(run: Run) -> Outcome:
     )
 
 
-def _in_a_process(events: int) -> dict[str, Any]:
-    command = [sys.executable, "-m", "benchmarks.hive", str(events)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise FatalError(f"The audit's run failed: {done.stderr[-1000:]}")
-    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return result
-
-
 def measured(events: int) -> dict[str, Any]:
     """Write so many events; CPU time is that of all threads of this process."""
     messages, dialect = avro_messages(DISTINCT)
     decoder = DebeziumDecoder(dialect(), native=load_native())
-    making_s = _making_s(messages, events)
+    making = making_s(messages, events)
     clock = SystemClock()
     topic = messages[0].topic()
     with tempfile.TemporaryDirectory() as folder:
@@ -86,7 +74,7 @@ def measured(events: int) -> dict[str, Any]:
         sink.assigned([Partition(topic, number) for number in range(PARTITIONS)])
         wall_s, cpu_s = time.perf_counter(), time.process_time()
         written = 0
-        for polled in _polls(messages, events):
+        for polled in polls(messages, events):
             for batch in decoder.decode(polled).batches:
                 sink.write(batch, Deadline.after(clock, _PATIENCE_S))
             written += sink.progress().counts.written
@@ -98,31 +86,12 @@ def measured(events: int) -> dict[str, Any]:
             raise FatalError(f"{written} of {events} events were written")
         size = sum(file.stat().st_size for file in Path(folder).rglob("*.parquet"))
     return {
-        "cpu_s": cpu_s - making_s,
-        "wall_s": wall_s - making_s,
-        "making_s": making_s,
+        "cpu_s": cpu_s - making,
+        "wall_s": wall_s - making,
+        "making_s": making,
         "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
         "bytes": size,
     }
-
-
-def _polls(messages: Sequence[FakeMessage], events: int) -> Iterator[list[FakeMessage]]:
-    """As the consumer would give them: records of all partitions, offsets that go on."""
-    size = Limits().poll_events
-    for start in range(0, events, size):
-        numbers = range(start, min(start + size, events))
-        yield [
-            replace(messages[n % len(messages)], partition_=n % PARTITIONS, offset_=n // PARTITIONS)
-            for n in numbers
-        ]
-
-
-def _making_s(messages: Sequence[FakeMessage], events: int) -> float:
-    """What making the polls costs, which a real consumer's client does outside of Python."""
-    started = time.process_time()
-    for _ in _polls(messages, events):
-        pass
-    return time.process_time() - started
 
 
 BENCHMARK = Benchmark("hive", "the audit: films in Avro to Parquet files, one process", run)

@@ -10,10 +10,9 @@ from __future__ import annotations
 import json
 import os
 import resource
-import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from statistics import median
 from typing import Any, Final
@@ -24,6 +23,7 @@ os.environ.setdefault("POLARS_MAX_THREADS", "1")  # as a worker runs
 import structlog
 from confluent_kafka import Consumer
 
+from benchmarks.alone import PARTITIONS, in_a_process, making_s, polls
 from benchmarks.decode import avro_messages
 from benchmarks.harness import Benchmark, Measure, Outcome, Run, at_least
 from callsheet.batch import Offset, Partition
@@ -34,16 +34,13 @@ from callsheet.kafka.admin import KafkaTopics
 from callsheet.kafka.producer import TransactionalProducer
 from callsheet.kafka.settings import Connection
 from callsheet.kafka.topics import Topic
-from callsheet.limits import Limits
 from callsheet.ports import Deadline, SystemClock
 from callsheet.sink import SinkContext, Transaction
 from sinks import plugin
-from tests.support.envelopes import FakeMessage
 
 EVENTS: Final = 300_000
 QUICK_EVENTS: Final = 20_000
 DISTINCT: Final = 20_000
-PARTITIONS: Final = 4
 RUNS: Final = 3
 COMMIT_EVERY_S: Final = 1.0
 EVENTS_PER_S: Final = at_least(20_000)
@@ -54,7 +51,10 @@ def run(run: Run) -> Outcome:
     servers = run.resources.servers
     servers.start()
     events = QUICK_EVENTS if run.quick else EVENTS
-    runs = [_in_a_process(events, servers.environment) for _ in range(1 if run.quick else RUNS)]
+    runs = [
+        in_a_process("benchmarks.kafka_sink", events, servers.environment)
+        for _ in range(1 if run.quick else RUNS)
+    ]
     rates = [events / each["cpu_s"] for each in runs]
     return Outcome(
         [
@@ -65,15 +65,6 @@ def run(run: Run) -> Outcome:
         ],
         {"events": events, "partitions": PARTITIONS, "runs": runs},
     )
-
-
-def _in_a_process(events: int, environ: Mapping[str, str]) -> dict[str, Any]:
-    command = [sys.executable, "-m", "benchmarks.kafka_sink", str(events)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=dict(environ))
-    if done.returncode:
-        raise FatalError(f"The run into Kafka failed: {done.stderr[-1000:]}")
-    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return result
 
 
 def measured(events: int, environ: Mapping[str, str]) -> dict[str, Any]:
@@ -103,10 +94,10 @@ def measured(events: int, environ: Mapping[str, str]) -> dict[str, Any]:
         if not producer.commit(durable, membership, Deadline.after(clock, _PATIENCE_S)):
             raise FatalError(f"a transaction was lost: {producer.failure}")
 
-    making_s = _making_s(messages, events)
+    making = making_s(messages, events)
     wall_s, cpu_s, written = time.perf_counter(), time.process_time(), 0
     committed_s = wall_s
-    for polled in _polls(messages, events):
+    for polled in polls(messages, events):
         for batch in decoder.decode(polled).batches:
             sink.write(batch, Deadline.after(clock, _PATIENCE_S))
         progress = sink.progress()
@@ -121,30 +112,11 @@ def measured(events: int, environ: Mapping[str, str]) -> dict[str, Any]:
     if written != events:
         raise FatalError(f"{written} of {events} events were written")
     return {
-        "cpu_s": cpu_s - making_s,
-        "wall_s": wall_s - making_s,
-        "making_s": making_s,
+        "cpu_s": cpu_s - making,
+        "wall_s": wall_s - making,
+        "making_s": making,
         "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
     }
-
-
-def _polls(messages: Sequence[FakeMessage], events: int) -> Iterator[list[FakeMessage]]:
-    """As the consumer would give them: records of all partitions, offsets that go on."""
-    size = Limits().poll_events
-    for start in range(0, events, size):
-        numbers = range(start, min(start + size, events))
-        yield [
-            replace(messages[n % len(messages)], partition_=n % PARTITIONS, offset_=n // PARTITIONS)
-            for n in numbers
-        ]
-
-
-def _making_s(messages: Sequence[FakeMessage], events: int) -> float:
-    """What making the polls costs, which a real consumer's client does outside of Python."""
-    started = time.process_time()
-    for _ in _polls(messages, events):
-        pass
-    return time.process_time() - started
 
 
 BENCHMARK = Benchmark(
