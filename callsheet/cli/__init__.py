@@ -33,6 +33,7 @@ _COMMANDS = (
     ("history", "history"),
     ("as-of", "history"),
     ("status", "status"),
+    ("sweep", "sweep"),
     ("load", "simulate"),
     ("simulate", "simulate"),
 )

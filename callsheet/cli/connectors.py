@@ -116,7 +116,7 @@ def status(
 
     Example: callsheet connectors status --json
     """
-    with _client(deadline_s=_LOOK_DEADLINE_S) as connect:
+    with client(deadline_s=_LOOK_DEADLINE_S) as connect:
         rows = [view.status_row(connect, found) for found in connect.connectors()]
     if name is not None:
         rows = [row for row in rows if row["name"] == name]
@@ -131,7 +131,7 @@ def pause(name: Name) -> None:
 
     Example: callsheet connectors pause finance-mysql
     """
-    with _client() as connect:
+    with client() as connect:
         _must_exist(connect, name)
         connect.pause(name)
     console.stdout().print(f"{name}: pausing")
@@ -143,7 +143,7 @@ def resume(name: Name) -> None:
 
     Example: callsheet connectors resume finance-mysql
     """
-    with _client() as connect:
+    with client() as connect:
         _must_exist(connect, name)
         connect.resume(name)
     console.stdout().print(f"{name}: resuming")
@@ -160,7 +160,7 @@ def restart(
 
     Example: callsheet connectors restart finance-mysql --all
     """
-    with _client() as connect:
+    with client() as connect:
         _must_exist(connect, name)
         connect.restart(name, only_failed=not everything)
     console.stdout().print(f"{name}: restarting")
@@ -173,7 +173,7 @@ def delete(name: Name, yes: Yes = False) -> None:
     Example: callsheet connectors delete finance-mysql --yes
     """
     _confirm(yes, f"delete connector {name}")
-    with _client() as connect:
+    with client() as connect:
         _must_exist(connect, name)
         connect.delete(name)
     console.stdout().print(f"{name}: deleted")
@@ -185,7 +185,7 @@ def show_offsets(name: Name, json: console.Json = False) -> None:
 
     Example: callsheet connectors offsets show finance-mysql --json
     """
-    with _client(deadline_s=_LOOK_DEADLINE_S) as connect:
+    with client(deadline_s=_LOOK_DEADLINE_S) as connect:
         _must_exist(connect, name)
         found = connect.offsets(name)
     console.emit(json, found, lambda out: view.render_offsets(out, name, found))
@@ -196,7 +196,7 @@ def reset_offsets(name: Name, yes: Yes = False) -> None:
     """Forget how far a connector has read: it takes a new snapshot of every table.
 
     It is stopped for it, and goes on afterwards if it ran before. A snapshot tells no deletes:
-    rebuild the sinks if the connector was away.
+    `callsheet sweep` finds what has gone meanwhile.
 
     Example: callsheet connectors offsets reset finance-mysql --yes
     """
@@ -204,7 +204,7 @@ def reset_offsets(name: Name, yes: Yes = False) -> None:
     from connectors.restarts import start_over
 
     _confirm(yes, f"forget the offsets of {name}")
-    with _client() as connect:
+    with client() as connect:
         resumed = start_over(connect, name, SystemClock())
     then = "and goes on" if resumed else "and stays stopped"
     console.stdout().print(f"{name}: offsets forgotten, {then}")
@@ -233,7 +233,7 @@ def supervise(
     wanted = load_all(files or [DEFAULT_FOLDER])
     topics = _topics()
     # A short patience: an absence of Connect is itself news.
-    with _client(deadline_s=10.0) as connect:
+    with client(deadline_s=10.0) as connect:
         watches = [
             ConnectorWatch(file, connect, topics, MysqlSource(Address.of(file.config, os.environ)))
             for file in wanted
@@ -257,7 +257,7 @@ def _unknown(name: str) -> UsageError:
 
 
 @contextmanager
-def _client(deadline_s: float = 90.0) -> Iterator[ConnectClient]:
+def client(deadline_s: float = 90.0) -> Iterator[ConnectClient]:
     from connectors.client import ConnectClient
     from connectors.masking import environment_secrets, redacted
 
@@ -281,7 +281,7 @@ def _applier(
 
     survey = MysqlSurvey(os.environ, downtime_budget_hours=downtime_budget_hours)
     subjects, clock = RegistrySubjects(os.environ), SystemClock()
-    with _client(deadline_s) as connect:
+    with client(deadline_s) as connect:
         yield Applier(connect, _topics(), survey, clock, subjects=subjects, report=report)
 
 

@@ -72,16 +72,18 @@ class Marks:
 
     def of(self, table: str, taken: Sequence[Snapshot], settled: Place) -> Watermark | None:
         """``taken``: what :meth:`snapshots` gave, the last one completed; ``settled``: up to where
-        the connector has come. What lies beyond is of another time or another source.
+        the connector has come. A snapshot beyond that is of another time or another source.
 
         A last snapshot that read descriptions only (`snapshot.mode` recovery or no_data) tells
         nothing about rows, and none before it is gone back to: it may not have been completed.
         """
         snapshot = last_of(table, taken)
+        if snapshot is None or snapshot.place.order > settled.order:
+            return None
         marks = [self._truncate(table, snapshot)]
-        if snapshot is not None and self._read_rows(snapshot):
+        if self._read_rows(snapshot):
             marks.append(Watermark(Cause.SNAPSHOT, snapshot.place))
-        return highest(m for m in marks if m is not None and m.place.order <= settled.order)
+        return highest(m for m in marks if m and m.place.order >= snapshot.place.order)
 
     def _read_rows(self, snapshot: Snapshot) -> bool:
         if snapshot not in self._with_rows:
@@ -102,7 +104,7 @@ class Marks:
                 return True
         return False
 
-    def _truncate(self, table: str, snapshot: Snapshot | None) -> Watermark | None:
+    def _truncate(self, table: str, snapshot: Snapshot) -> Watermark | None:
         """Of those since the last snapshot: it knows what came before, and a source that was
         replaced is captured by a new one.
         """
@@ -111,8 +113,8 @@ class Marks:
         known = self._truncates.get(table)
         if known is None or known.since != snapshot:
             known = self._truncates[table] = _Truncates(snapshot)
-        since_ms = snapshot.at_ms if snapshot is not None else 0
-        for message in self._scan.since(f"{self._prefix}.{table}", since_ms, known.scanned):
+        topic = f"{self._prefix}.{table}"
+        for message in self._scan.since(topic, snapshot.at_ms, known.scanned):
             known.scanned[Partition(message.topic(), message.partition())] = message.offset() + 1
             # A TRUNCATE is the one record that has a value and no key.
             if message.key() is None and (record := record_of(message, self._read)) is not None:
@@ -124,7 +126,7 @@ class Marks:
 class _Truncates:
     """Of one table, and how far its topic has been looked through."""
 
-    since: Snapshot | None
+    since: Snapshot
     scanned: dict[Partition, Offset] = field(default_factory=dict)
     last: Watermark | None = None
 

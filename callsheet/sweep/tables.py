@@ -10,7 +10,7 @@ from callsheet.codec.avro import parse_schema
 from callsheet.codec.avro_schema import SchemaError
 from callsheet.codec.binding import AvroDialect, JsonDialect, JsonSignature, Shape
 from callsheet.codec.declared import DeclaredSchema
-from callsheet.codec.envelope import Identity, Layout
+from callsheet.codec.layout import Identity, Layout
 from callsheet.codec.schema_registry import RegisteredSchema, Schemas
 from callsheet.errors import ParkTableError, PoisonRecordError, PreconditionError
 from callsheet.schema import TableSchema

@@ -35,7 +35,7 @@ def test_an_unknown_connector_is_wrong_usage(
     def client(**_: float) -> Iterator[KnowsNone]:
         yield KnowsNone()
 
-    monkeypatch.setattr(module, "_client", client)
+    monkeypatch.setattr(module, "client", client)
     with pytest.raises(UsageError, match="knows no connector 'nobody'") as raised:
         command("nobody")
     assert "callsheet connectors status" in raised.value.hint
