@@ -85,6 +85,7 @@ def _sink(job: MainJob, sink: str, at: Addresses, made: Pipeline) -> Mapping[str
             "replication_factor": 1,
             "registry": {"url": at.registry},
         },
-        "replica": {"url": at.replica, "username": "root", "password": ""},
+        # Its password is what the committed file says: none.
+        "replica": {"url": at.replica, "username": "root"},
     }
     return of[sink]

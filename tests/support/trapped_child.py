@@ -95,18 +95,16 @@ def _audit_steps(walker: Walker) -> Callable[[PublishStep], None]:
 def trap_elasticsearch(walker: Walker) -> None:
     send = sinks.elasticsearch.client.PatientNode.perform_request
 
-    def perform_request(
-        node: Any, method: str, target: str, body: Any = None, headers: Any = None, *rest: Any
-    ) -> Any:
+    def perform_request(node: Any, method: str, target: str, *args: Any, **options: Any) -> Any:
         is_bulk = target.startswith("/_bulk")
         if is_bulk:
             walker.reach("bulk")
         if is_bulk and walker.is_due("bulk_sent"):
             with suppress(TransportError):
-                send(node, method, target, body, headers, _MOMENT_S)
+                send(node, method, target, *args, **{**options, "request_timeout": _MOMENT_S})
         if is_bulk:
             walker.reach("bulk_sent")
-        answer = send(node, method, target, body, headers, *rest)
+        answer = send(node, method, target, *args, **options)
         if is_bulk:
             walker.reach("bulk_answered")
         return answer
