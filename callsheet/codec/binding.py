@@ -16,9 +16,10 @@ from callsheet.codec import avro, json
 from callsheet.codec.avro_schema import SchemaError, fields_of, resolve
 from callsheet.codec.blame import MAX_EMBEDDED_BYTES, blamed, check_key, claims_envelope
 from callsheet.codec.declared import DeclaredSchema
-from callsheet.codec.envelope import Layout, foreign, is_envelope, layout_of
+from callsheet.codec.envelope import foreign
 from callsheet.codec.fields import Field
 from callsheet.codec.grouping import Records, Signature
+from callsheet.codec.layout import Layout, is_envelope, layout_of
 from callsheet.codec.plan import JSON_FORMAT, Node, avro_format
 from callsheet.codec.schema_registry import RegisteredSchema, Schemas
 from callsheet.codec.topics import skip_by_fields

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from callsheet.codec.avro import parse_schema
 from callsheet.codec.avro_schema import SchemaError, resolve
-from callsheet.codec.envelope import is_envelope, layout_of
+from callsheet.codec.layout import is_envelope, layout_of
 from callsheet.config.document import parse_json
 from callsheet.errors import ConfigError, Fault
 

@@ -12,8 +12,8 @@ from typing import Any, Final
 
 from callsheet.batch import FRAME_SCHEMA
 from callsheet.codec.avro_schema import SchemaError, fields_of, optional
-from callsheet.codec.envelope import Identity, Layout
 from callsheet.codec.fields import Field, Unit
+from callsheet.codec.layout import Identity, Layout
 from callsheet.schema import Kind
 
 PLAN_VERSION: Final = 2

@@ -8,15 +8,9 @@ from dataclasses import dataclass
 from callsheet.codec.avro_schema import SchemaError
 from callsheet.codec.binding import Shape
 from callsheet.codec.columnar import ColumnarTable, NativeModule
-from callsheet.codec.envelope import (
-    Change,
-    EnvelopeReader,
-    Identity,
-    Layout,
-    Truncated,
-    foreign,
-)
+from callsheet.codec.envelope import Change, EnvelopeReader, Truncated, foreign
 from callsheet.codec.fields import Field
+from callsheet.codec.layout import Identity, Layout
 from callsheet.codec.plan import debezium_plan
 from callsheet.codec.topics import DecoderOptions
 from callsheet.codec.values import Convert

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from callsheet.codec.declared import DeclaredSchema, load_declared
-from callsheet.codec.envelope import layout_of
+from callsheet.codec.layout import layout_of
 from callsheet.config.document import parse
 from callsheet.config.fields import is_pattern
 from callsheet.config.loading import Pipeline, read

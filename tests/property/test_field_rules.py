@@ -16,7 +16,7 @@ from callsheet.codec.avro_schema import resolve
 from callsheet.codec.binding import AvroDialect
 from callsheet.codec.columnar import load_native
 from callsheet.codec.debezium import DebeziumDecoder
-from callsheet.codec.envelope import Identity, layout_of
+from callsheet.codec.layout import Identity, layout_of
 from callsheet.config.fields import FieldSettings
 from callsheet.fields.columns import UNHASHABLE
 from callsheet.fields.decoder import RuledDecoder

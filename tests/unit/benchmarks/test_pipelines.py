@@ -10,7 +10,7 @@ from benchmarks import destinations, pipelines
 from benchmarks.capture import Capture
 from benchmarks.films import Films, Wire
 from callsheet.codec.declared import declared_schema
-from callsheet.codec.envelope import layout_of
+from callsheet.codec.layout import layout_of
 from callsheet.config.loading import load
 from callsheet.schema import Kind
 from sinks import plugin

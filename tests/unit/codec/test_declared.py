@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from callsheet.codec.declared import declared_schema, load_declared
-from callsheet.codec.envelope import layout_of
+from callsheet.codec.layout import layout_of
 from callsheet.errors import ConfigError
 from tests.support.envelopes import envelope_schema, nullable
 
