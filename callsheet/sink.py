@@ -193,8 +193,8 @@ class Holding:
 
 @runtime_checkable
 class Eraser(Protocol):
-    """Takes one row's values out of a destination, for ``callsheet erase``. It needs no worker, and
-    one may run. ID and version stay: without them a replay would bring the values back.
+    """Takes rows' values out of a destination, for ``callsheet erase``. It needs no worker, and one
+    may run. ID and version stay: without them a replay would bring the values back.
 
     Of a transactional sink what :meth:`erase` did is in the open transaction of its context.
 
@@ -203,12 +203,14 @@ class Eraser(Protocol):
         PreconditionError: the table there is not this pipeline's, or we may not write it.
     """
 
-    def look(self, topic: str, schema: TableSchema, identifier: str) -> Holding:
-        """Of ``schema`` only the names are known."""
+    def look(
+        self, topic: str, schema: TableSchema, identifiers: Collection[str]
+    ) -> Mapping[str, Holding]:
+        """What it holds of each. Of ``schema`` only the names are known."""
         ...
 
-    def erase(self, topic: str, schema: TableSchema, identifier: str) -> None:
-        """Once for each row; does nothing for one that is not known."""
+    def erase(self, topic: str, schema: TableSchema, identifiers: Collection[str]) -> None:
+        """Done already is done, and what is not known needs nothing."""
         ...
 
     def close(self) -> None: ...

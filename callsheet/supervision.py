@@ -219,7 +219,8 @@ class Supervisor:
         """Its other workers would be refused as well; the pipelines beside it are not concerned."""
         pipeline = refused.plan.pipeline
         error = self._refused.setdefault(pipeline, _config_error(refused.failure))
-        self._log.error("pipeline stopped", pipeline=pipeline, cause=str(error), hint=error.hint)
+        faults = [str(fault) for fault in error.faults]
+        self._log.error("pipeline stopped", pipeline=pipeline, cause=str(error), faults=faults)
         for slot in self._slots:
             if slot.plan.pipeline == pipeline and slot.process is not None:
                 slot.process.send_signal(signal.SIGTERM)

@@ -37,11 +37,11 @@ def erase(
     yes: Annotated[bool, typer.Option("--yes", help="Do it: it cannot be undone.")] = False,
     json: console.Json = False,
 ) -> None:
-    """Take rows out of index, replica, compacted topics and dead letters. Delete them at the source
-    first: what the source has comes again.
+    """Take rows out of index, replica, audit, compacted topics and dead letters. Delete them at the
+    source first: what the source has comes again.
 
-    A row's ID and its version stay, so that no replay brings it back. What only retention takes
-    (the source's topics, logs downstream, the audit) is said; docs/privacy.md has the whole.
+    A row's ID and its version stay, so that no replay brings it back; the audit keeps its changes
+    without their values. What only retention takes (the source's topics, logs downstream) is said.
 
     Ends with 1 when something is left that a further call, or somebody, has to deal with.
 

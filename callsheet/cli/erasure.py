@@ -148,24 +148,23 @@ def _opened(pipeline: Pipeline, log: FilteringBoundLogger) -> Iterator[_Opened |
 
 
 def _from_destination(opened: _Opened, wish: Wish, topic: str, found: Erasure) -> None:
-    schema = schema_of(topic)
-    for identifier in wish.identifiers:
-        eraser = opened.eraser
-        found.before[identifier] = eraser.look(topic, schema, identifier)
-        if not wish.is_dry and found.before[identifier].has_values:
-            _insist(opened, topic, schema, identifier)
-        found.after[identifier] = eraser.look(topic, schema, identifier)
+    schema, eraser = schema_of(topic), opened.eraser
+    found.before = dict(eraser.look(topic, schema, wish.identifiers))
+    there = [each for each, holding in found.before.items() if holding.has_values]
+    if there and not wish.is_dry:
+        _insist(opened, topic, schema, there)
+    found.after = dict(eraser.look(topic, schema, wish.identifiers))
 
 
-def _insist(opened: _Opened, topic: str, schema: TableSchema, identifier: str) -> None:
-    """A worker may write the same row meanwhile."""
+def _insist(opened: _Opened, topic: str, schema: TableSchema, identifiers: Collection[str]) -> None:
+    """A worker may write the same rows meanwhile."""
     for _ in range(_TRIES):
-        opened.eraser.erase(topic, schema, identifier)
+        opened.eraser.erase(topic, schema, identifiers)
         if opened.settle():
             return
     raise UnavailableError(
-        "the row is written again and again meanwhile",
-        hint="is it deleted at the source? Then run the command again",
+        "the rows are written again and again meanwhile",
+        hint="are they deleted at the source? Then run the command again",
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import TracebackType
 from typing import Final, Self
 
-from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka import OFFSET_END, Consumer, KafkaException, TopicPartition
 
 from callsheet.errors import FencedError, UnavailableError, UsageError
 from callsheet.kafka.faults import translated
@@ -95,7 +95,8 @@ class RedriveTurn:
             raise translated(fault, "holding the redrive's turn")
 
     def _assign(self, client: Consumer, found: list[TopicPartition]) -> None:
-        starts = [TopicPartition(p.topic, p.partition, 0) for p in found]
+        # At the end, where nothing can be missing: retention takes what was there in the beginning.
+        starts = [TopicPartition(p.topic, p.partition, OFFSET_END) for p in found]
         client.incremental_assign(starts)
         if starts:
             client.pause(starts)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -34,15 +34,25 @@ class ElasticsearchEraser:
         self._settings, self._clock = settings, clock
         self._client = client or connect(settings)
 
-    def look(self, topic: str, schema: TableSchema, identifier: str) -> Holding:
-        found = self._found(alias_of(self._settings.index, topic, schema), identifier)
+    def look(
+        self, topic: str, schema: TableSchema, identifiers: Collection[str]
+    ) -> Mapping[str, Holding]:
+        alias = alias_of(self._settings.index, topic, schema)
+        return {identifier: self._holding(alias, identifier) for identifier in identifiers}
+
+    def _holding(self, alias: str, identifier: str) -> Holding:
+        found = self._found(alias, identifier)
         if found is None:
             return Holding(has_values=False, version=None)
         is_deleted = found["_source"].get(META, {}).get("deleted", False)
         return Holding(has_values=not is_deleted, version=int(found["_version"]))
 
-    def erase(self, topic: str, schema: TableSchema, identifier: str) -> None:
+    def erase(self, topic: str, schema: TableSchema, identifiers: Collection[str]) -> None:
         alias = alias_of(self._settings.index, topic, schema)
+        for identifier in identifiers:
+            self._erase(alias, identifier)
+
+    def _erase(self, alias: str, identifier: str) -> None:
         found = self._found(alias, identifier)
         if found is None or found["_source"].get(META, {}).get("deleted"):
             return

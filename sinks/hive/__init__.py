@@ -12,6 +12,7 @@ from callsheet.sink import ReadTopic, SinkContext, SinkPlugin
 from sinks.hive.settings import HiveSettings
 
 if TYPE_CHECKING:
+    from sinks.hive.erasure import HiveEraser
     from sinks.hive.inventory import HiveInventory
     from sinks.hive.progress import HiveOffsets
     from sinks.hive.sink import HiveSink
@@ -29,10 +30,18 @@ def inventory_of(settings: HiveSettings, _context: SinkContext, _read: ReadTopic
     return HiveInventory(settings)
 
 
+def eraser(settings: HiveSettings, context: SinkContext, _read: ReadTopic) -> HiveEraser:
+    from sinks.hive.erasure import HiveEraser
+
+    return HiveEraser(settings, context.clock)
+
+
 def offsets(settings: HiveSettings, _context: SinkContext) -> HiveOffsets:
     from sinks.hive.progress import HiveOffsets
 
     return HiveOffsets(settings)
 
 
-PLUGIN = SinkPlugin("hive", HiveSettings, build, inventory=inventory_of, offsets=offsets)
+PLUGIN = SinkPlugin(
+    "hive", HiveSettings, build, inventory=inventory_of, eraser=eraser, offsets=offsets
+)

@@ -1,7 +1,8 @@
-"""One row taken out of a compacted topic: a tombstone in the version that the topic has."""
+"""Rows taken out of a compacted topic: tombstones in the versions that the topic has."""
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from typing import Final
 
 from callsheet.errors import PreconditionError
@@ -29,38 +30,32 @@ class LatestEraser:
         self._settings, self._transaction = settings, transaction
         self._read, self._clock = read, clock
 
-    def look(self, topic: str, schema: TableSchema, identifier: str) -> Holding:
+    def look(
+        self, topic: str, schema: TableSchema, identifiers: Collection[str]
+    ) -> Mapping[str, Holding]:
         """An older value may still stand in front of its tombstone, until the topic is cleaned."""
         del topic
-        key, version, has_values = identifier.encode(), None, False
+        found = {each.encode(): Holding(has_values=False, version=None) for each in identifiers}
         for message in self._read(self._settings.topic_of(schema)):
-            if message.key() == key:
+            key = message.key()
+            if key in found and key is not None:
                 text = dict(message.headers() or ()).get(VERSION) or b""
-                version = int(text) if text.isdigit() else version
-                has_values = message.value() is not None
-        return Holding(has_values, version)
+                version = int(text) if text.isdigit() else found[key].version
+                found[key] = Holding(message.value() is not None, version)
+        return {key.decode(): holding for key, holding in found.items()}
 
-    def erase(self, topic: str, schema: TableSchema, identifier: str) -> None:
+    def erase(self, topic: str, schema: TableSchema, identifiers: Collection[str]) -> None:
         del topic
-        target, key = self._settings.topic_of(schema), identifier.encode()
+        target, keys = self._settings.topic_of(schema), {each.encode() for each in identifiers}
         transaction, past = self._opened()
         deadline = Deadline.after(self._clock, _PATIENCE_S)
-        version = past.newest(target, {key}, VERSION, deadline).get(key)
-        if version is None:
+        versions = past.newest(target, keys, VERSION, deadline)
+        if not versions:
             return
-        record: OutgoingRecord = (
-            key,
-            None,
-            [
-                ("callsheet-type", Op.DELETE.value.encode()),
-                ("callsheet-table", schema.qualified_name.encode()),
-                (VERSION, str(version).encode()),
-                ("callsheet-erased", b"1"),
-            ],
-        )
-        transaction.producer.make_room(len(key), deadline)
-        transaction.producer.send(target, [record])
-        past.confirm(target, {key: version}, VERSION, deadline)
+        records = [_tombstone(schema, key, version) for key, version in versions.items()]
+        transaction.producer.make_room(sum(map(len, versions)), deadline)
+        transaction.producer.send(target, records)
+        past.confirm(target, versions, VERSION, deadline)
 
     def close(self) -> None:
         """The transaction is whose it was given by."""
@@ -70,3 +65,13 @@ class LatestEraser:
             raise PreconditionError("a topic is erased from in a transaction")
         self._transaction.producer.open(Deadline.after(self._clock, _PATIENCE_S))
         return self._transaction, self._transaction.past
+
+
+def _tombstone(schema: TableSchema, key: bytes, version: int) -> OutgoingRecord:
+    headers = [
+        ("callsheet-type", Op.DELETE.value.encode()),
+        ("callsheet-table", schema.qualified_name.encode()),
+        (VERSION, str(version).encode()),
+        ("callsheet-erased", b"1"),
+    ]
+    return key, None, headers

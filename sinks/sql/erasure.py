@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -47,16 +47,25 @@ class SqlEraser:
         self._dialect = MySql(settings, config_dir)
         self._engine = self._dialect.engine(answer_timeout_s=settings.answer_timeout_seconds)
 
-    def look(self, topic: str, schema: TableSchema, identifier: str) -> Holding:
+    def look(
+        self, topic: str, schema: TableSchema, identifiers: Collection[str]
+    ) -> Mapping[str, Holding]:
         del topic
+        return {identifier: self._holding(schema, identifier) for identifier in identifiers}
+
+    def _holding(self, schema: TableSchema, identifier: str) -> Holding:
         with self._transaction() as connection:
             place = self._place(connection, schema, identifier)
             if place is None:
                 return Holding(has_values=False, version=None)
             return Holding(has_values=place.has_row(connection), version=place.version)
 
-    def erase(self, topic: str, schema: TableSchema, identifier: str) -> None:
+    def erase(self, topic: str, schema: TableSchema, identifiers: Collection[str]) -> None:
         del topic
+        for identifier in identifiers:
+            self._erase(schema, identifier)
+
+    def _erase(self, schema: TableSchema, identifier: str) -> None:
         with self._transaction() as connection:
             # The version's row is locked: a worker that writes this row waits, or we do.
             place = self._place(connection, schema, identifier)

@@ -306,6 +306,19 @@ def test_one_redrive_at_a_time(desk: Desk) -> None:
         third.keep()
 
 
+def test_letters_whose_beginning_retention_has_taken(desk: Desk) -> None:
+    desk.store.poison = {"a"}
+    desk.deliver([("a", "1")])
+    desk.deliver([("a", "2")])
+    gone = desk.cluster.admin.delete_records([TopicPartition(desk.letters_topic, 0, 1)])
+    for future in gone.values():
+        future.result(30)
+    desk.store.poison = set()
+    outcome = desk.redrive()
+    assert (outcome.redriven, outcome.written) == (1, 1)
+    assert desk.store.rows(desk.topic)["a"] == {"text": "2"}
+
+
 def test_a_cut_letter_is_read_where_its_record_stands(desk: Desk) -> None:
     desk.store.poison = {"a"}
     text = "x" * 50_000

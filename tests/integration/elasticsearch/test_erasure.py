@@ -33,6 +33,10 @@ def named(destination: RealDestination) -> tuple[str, TableSchema]:
     return f"studio.{schema.qualified_name}", schema
 
 
+def held(eraser: ElasticsearchEraser, table: tuple[str, TableSchema], row: str) -> Holding:
+    return eraser.look(*table, [row])[row]
+
+
 @pytest.mark.parametrize("identifier", ["1", LONG_ID])
 def test_the_values_go_and_a_replay_does_not_bring_them_back(
     client: Elasticsearch,
@@ -46,10 +50,10 @@ def test_the_values_go_and_a_replay_does_not_bring_them_back(
     rows = [upsert(identifier, name="secret", version=10), upsert(2, name="other", version=11)]
     batch = a_batch(rows, destination.schema)
     put(sink, batch)
-    assert eraser.look(*table, identifier) == Holding(has_values=True, version=10)
+    assert held(eraser, table, identifier) == Holding(has_values=True, version=10)
     for _ in range(2):
-        eraser.erase(*table, identifier)
-    assert eraser.look(*table, identifier) == Holding(has_values=False, version=10)
+        eraser.erase(*table, [identifier])
+    assert held(eraser, table, identifier) == Holding(has_values=False, version=10)
     assert set(destination.documents()) == {"2"}
     everything = client.search(index=f"{destination.alias}-v1", query={"match_all": {}})
     assert "secret" not in str(everything)
@@ -65,11 +69,11 @@ def test_what_is_not_there_is_said(
     destination = place()
     table = named(destination)
     nothing = Holding(has_values=False, version=None)
-    assert eraser.look(*table, "1") == nothing
-    eraser.erase(*table, "1")
+    assert held(eraser, table, "1") == nothing
+    eraser.erase(*table, ["1"])
     put(opened(destination), a_batch([upsert(2, name="other")], destination.schema))
-    assert eraser.look(*table, "1") == nothing
-    eraser.erase(*table, "1")
+    assert held(eraser, table, "1") == nothing
+    eraser.erase(*table, ["1"])
     assert set(destination.documents()) == {"2"}
 
 
@@ -86,5 +90,5 @@ def test_a_state_that_is_written_meanwhile_is_not_covered_up(
     put(sink, a_batch([upsert(1, name="new", version=11)], destination.schema))
     monkeypatch.setattr(eraser, "_found", lambda *_: seen)
     with pytest.raises(RetryableError, match="newer state"):
-        eraser.erase(*table, "1")
+        eraser.erase(*table, ["1"])
     assert destination.names() == {"1": "new"}

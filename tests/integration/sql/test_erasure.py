@@ -27,16 +27,20 @@ def eraser(replica: Replica) -> Iterator[SqlEraser]:
     made.close()
 
 
+def held(eraser: SqlEraser, identifier: str) -> Holding:
+    return eraser.look(TOPIC, TITLES, [identifier])[identifier]
+
+
 def test_the_row_goes_and_its_version_stays(
     replica: Replica, opened: Opened, eraser: SqlEraser
 ) -> None:
     sink = opened()
     batch = a_batch([upsert(1, name="secret", version=10), upsert(2, name="other", version=11)])
     put(sink, batch)
-    assert eraser.look(TOPIC, TITLES, "1") == Holding(has_values=True, version=10)
+    assert held(eraser, "1") == Holding(has_values=True, version=10)
     for _ in range(2):
-        eraser.erase(TOPIC, TITLES, "1")
-    assert eraser.look(TOPIC, TITLES, "1") == Holding(has_values=False, version=10)
+        eraser.erase(TOPIC, TITLES, ["1"])
+    assert held(eraser, "1") == Holding(has_values=False, version=10)
     assert [row["name"] for row in replica.rows("titles")] == ["other"]
     assert replica.versions("titles") == {"1": (10, True), "2": (11, False)}
     assert put(sink, batch).counts == Counts(stale=2)
@@ -46,12 +50,12 @@ def test_the_row_goes_and_its_version_stays(
 def test_what_is_not_there_is_said_and_nothing_is_made(
     replica: Replica, opened: Opened, eraser: SqlEraser
 ) -> None:
-    assert eraser.look(TOPIC, TITLES, "1") == Holding(has_values=False, version=None)
-    eraser.erase(TOPIC, TITLES, "1")
+    assert held(eraser, "1") == Holding(has_values=False, version=None)
+    eraser.erase(TOPIC, TITLES, ["1"])
     put(opened(), a_batch([upsert(2, name="other"), delete(3)]))
-    assert eraser.look(TOPIC, TITLES, "1") == Holding(has_values=False, version=None)
-    assert eraser.look(TOPIC, TITLES, "3").has_values is False
-    eraser.erase(TOPIC, TITLES, "1")
+    assert held(eraser, "1") == Holding(has_values=False, version=None)
+    assert held(eraser, "3").has_values is False
+    eraser.erase(TOPIC, TITLES, ["1"])
     assert "1" not in replica.versions("titles")
 
 
@@ -59,7 +63,7 @@ def test_a_table_of_another_pipeline_is_not_touched(replica: Replica, opened: Op
     put(opened("mine"), a_batch([upsert(1, name="secret")]))
     other = SqlEraser(replica.settings(), "other", "")
     with pytest.raises(PreconditionError, match="is not what other replicates"):
-        other.erase(TOPIC, TITLES, "1")
+        other.erase(TOPIC, TITLES, ["1"])
     other.close()
     assert len(replica.rows("titles")) == 1
 
@@ -81,12 +85,12 @@ def test_every_kind_of_key_finds_its_row(
     identifier = encode_id([id_part(value), "7"])
     rows = [upsert(identifier, k=value, part=7, name="secret")]
     put(opened(), a_batch(rows, schema))
-    assert eraser.look(TOPIC, TITLES, identifier).has_values
-    eraser.erase(TOPIC, TITLES, identifier)
+    assert held(eraser, identifier).has_values
+    eraser.erase(TOPIC, TITLES, [identifier])
     assert replica.rows("titles") == []
 
 
 def test_an_id_that_is_none_of_the_tables_is_said(opened: Opened, eraser: SqlEraser) -> None:
     put(opened(), a_batch([upsert(1, name="x")], a_schema()))
     with pytest.raises(PreconditionError, match="whose key is id"):
-        eraser.look(TOPIC, TITLES, "1|2")
+        held(eraser, "1|2")

@@ -115,8 +115,8 @@ class Stubborn:
     def __init__(self, losses: int) -> None:
         self.losses, self.erased = losses, 0
 
-    def look(self, *_: Any) -> Holding:
-        return THERE
+    def look(self, *_: Any) -> dict[str, Holding]:
+        return {"42": THERE}
 
     def erase(self, *_: Any) -> None:
         self.erased += 1
@@ -130,7 +130,7 @@ class Stubborn:
 
 def test_a_row_that_is_written_meanwhile_is_tried_again_but_not_for_ever() -> None:
     once, always = Stubborn(1), Stubborn(99)
-    _insist(_Opened(once, once.settle), TOPIC, schema_of(TOPIC), "42")
+    _insist(_Opened(once, once.settle), TOPIC, schema_of(TOPIC), ["42"])
     assert once.erased == 2
     with pytest.raises(UnavailableError, match="again and again"):
-        _insist(_Opened(always, always.settle), TOPIC, schema_of(TOPIC), "42")
+        _insist(_Opened(always, always.settle), TOPIC, schema_of(TOPIC), ["42"])
