@@ -5,7 +5,7 @@ from __future__ import annotations
 import ssl
 from pathlib import Path
 
-from callsheet.config.models import RegistrySettings
+from callsheet.config.source import RegistrySettings
 from callsheet.errors import ConfigError
 
 

@@ -12,8 +12,6 @@ from fnmatch import fnmatchcase
 from typing import Annotated, Final, Self
 
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Field,
     SecretStr,
     StrictBool,
@@ -24,6 +22,8 @@ from pydantic import (
     model_validator,
 )
 
+from callsheet.config.section import Section
+
 MINIMUM_KEY: Final = 32
 _CAST: Final = re.compile(r"text|integer|boolean|date|decimal\((\d{1,2}),(\d{1,2})\)")
 _PATTERN: Final = re.compile(r"[^.\s]+\.[^.\s]+")
@@ -32,11 +32,7 @@ Name = Annotated[str, Field(min_length=1, max_length=64)]
 Scalar = StrictBool | StrictInt | StrictFloat | StrictStr
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class MaskSettings(_Section):
+class MaskSettings(Section):
     """How a column is masked. A null stays null, and the column keeps its type."""
 
     mark: str = Field(
@@ -56,7 +52,7 @@ class MaskSettings(_Section):
     )
 
 
-class TableRules(_Section):
+class TableRules(Section):
     """The rules of those tables that ``table`` matches. Columns are named as the source names
     them; for each at most one of mask, hash and cast.
     """
@@ -140,7 +136,7 @@ class TableRules(_Section):
         return frozenset((*self.include, *self.exclude, *self.rename, *changed))
 
 
-class FieldSettings(_Section):
+class FieldSettings(Section):
     """What of a row the destination gets: docs/fields.md."""
 
     hash_key: SecretStr | None = Field(

@@ -10,7 +10,7 @@ from callsheet.codec.layout import layout_of
 from callsheet.config.document import parse
 from callsheet.config.fields import is_pattern
 from callsheet.config.loading import Pipeline, read
-from callsheet.config.models import SourceSettings
+from callsheet.config.source import SourceSettings
 from callsheet.errors import ConfigError, Fault
 from callsheet.fields.columns import KeyedHash
 from callsheet.fields.projection import UnfitRulesError, projection, rules_of

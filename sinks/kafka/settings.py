@@ -9,7 +9,7 @@ from typing import Final, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from callsheet.config.models import RegistrySettings
+from callsheet.config.source import RegistrySettings
 from callsheet.schema import TableSchema
 
 _NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,249}")

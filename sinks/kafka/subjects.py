@@ -11,7 +11,7 @@ from urllib.parse import quote
 import httpx
 
 from callsheet.absence import absence
-from callsheet.config.models import RegistrySettings
+from callsheet.config.source import RegistrySettings
 from callsheet.errors import ConfigError, ParkTableError, RetryableError
 from sinks.kafka.drift import drift
 
