@@ -23,7 +23,8 @@ from callsheet.codec.registry_tls import registry_tls
 from callsheet.codec.schema_registry import SchemaRegistry
 from callsheet.codec.topics import DecoderOptions
 from callsheet.config.loading import Pipeline, load_text
-from callsheet.config.models import PipelineSettings, RegistrySettings, SourceSettings
+from callsheet.config.models import PipelineSettings
+from callsheet.config.source import RegistrySettings, SourceSettings
 from callsheet.delivery import Step, Surroundings
 from callsheet.fields.decoder import with_rules
 from callsheet.fuse import Fuse, FuseRating
