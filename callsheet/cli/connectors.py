@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from callsheet.cli import connectors_view as view
 from callsheet.cli import console
+from callsheet.cli.connect import client, connected_applier, topics
 from callsheet.errors import UsageError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from connectors.apply import Applier
     from connectors.client import ConnectClient
 
 app = typer.Typer(name="connectors", help="Capture: connectors as files, planned and applied.")
@@ -51,7 +49,7 @@ def plan(files: Files = None, json: console.Json = False) -> None:
     from connectors.files import load_all
 
     wanted = load_all(files or [DEFAULT_FOLDER])
-    with _applier(deadline_s=_LOOK_DEADLINE_S) as applier:
+    with connected_applier(deadline_s=_LOOK_DEADLINE_S) as applier:
         found = applier.plan(wanted)
     console.emit(json, found, lambda out: view.render_plan(out, found))
 
@@ -71,7 +69,7 @@ def apply(
 
     wanted = load_all(files or [DEFAULT_FOLDER])
     report = console.stderr().print
-    with _applier(report=report, downtime_budget_hours=downtime_budget_hours) as applier:
+    with connected_applier(report=report, downtime_budget_hours=downtime_budget_hours) as applier:
         outcomes = applier.apply(wanted)
 
     def render(out: Console) -> None:
@@ -231,11 +229,11 @@ def supervise(
     from connectors.watch import ConnectorWatch
 
     wanted = load_all(files or [DEFAULT_FOLDER])
-    topics = _topics()
+    known = topics()
     # A short patience: an absence of Connect is itself news.
     with client(deadline_s=10.0) as connect:
         watches = [
-            ConnectorWatch(file, connect, topics, MysqlSource(Address.of(file.config, os.environ)))
+            ConnectorWatch(file, connect, known, MysqlSource(Address.of(file.config, os.environ)))
             for file in wanted
         ]
         run(watches, Policy(stall_s=stall_seconds), as_json=json)
@@ -253,52 +251,6 @@ def _unknown(name: str) -> UsageError:
     return UsageError(
         f"Connect knows no connector {name!r}.",
         hint="`callsheet connectors status` lists those it knows.",
-    )
-
-
-@contextmanager
-def client(deadline_s: float = 90.0) -> Iterator[ConnectClient]:
-    from connectors.client import ConnectClient
-    from connectors.masking import environment_secrets, redacted
-
-    secrets = environment_secrets(os.environ)
-    url = _connect_url()
-    client = ConnectClient(url, deadline_s=deadline_s, redact=lambda text: redacted(text, secrets))
-    with client as connect:
-        yield connect
-
-
-@contextmanager
-def _applier(
-    report: Callable[[str], None] = lambda _: None,
-    downtime_budget_hours: float = 24.0,
-    deadline_s: float = 90.0,
-) -> Iterator[Applier]:
-    from callsheet.ports import SystemClock
-    from connectors.apply import Applier
-    from connectors.subjects import RegistrySubjects
-    from connectors.survey import MysqlSurvey
-
-    survey = MysqlSurvey(os.environ, downtime_budget_hours=downtime_budget_hours)
-    subjects, clock = RegistrySubjects(os.environ), SystemClock()
-    with client(deadline_s) as connect:
-        yield Applier(connect, _topics(), survey, clock, subjects=subjects, report=report)
-
-
-def _topics() -> Any:
-    from callsheet.kafka.admin import KafkaTopics
-    from callsheet.kafka.environment import connection
-
-    return KafkaTopics(connection(os.environ).common())
-
-
-def _connect_url() -> str:
-    url = os.environ.get("CALLSHEET_CONNECT_URL", "")
-    if url.startswith(("http://", "https://")):
-        return url
-    raise UsageError(
-        "CALLSHEET_CONNECT_URL is no address." if url else "CALLSHEET_CONNECT_URL is not set.",
-        hint="It is http(s)://host:port; `callsheet stack up` sets it for its own servers.",
     )
 
 

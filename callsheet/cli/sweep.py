@@ -55,7 +55,7 @@ def sweep(
     Example: callsheet sweep --dry-run cdc-config/pipelines/search.yaml
     """
     from callsheet.cli import sweep_view as view
-    from callsheet.cli.connectors import client
+    from callsheet.cli.connect import client
     from callsheet.cli.sweep_capture import ConnectCapture, connector_name
     from callsheet.cli.sweep_parts import scene_of, sweep_of
     from callsheet.cli.sweep_runs import once, repeatedly
