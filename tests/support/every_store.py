@@ -5,7 +5,7 @@
             with scene.servers["kafka"].faulty(Mode.FROZEN):
                 ...                                     # see tests/support/faulty.py
             scene.workers["audit"].kill()
-            scene.restart("audit")
+            scene.restart("audit")                      # or several, or none named: all
             seconds = scene.catch_up()                  # all that MySQL has by now is everywhere
         scene.settle()                                  # nobody writes: everything is committed
         scene.verify()                                  # or a DifferenceError
@@ -26,7 +26,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -62,6 +62,7 @@ from tests.support.worker_process import WorkerProcess
 
 RATE_PER_S: Final = 100.0
 PATIENCE_S: Final = 240.0
+PARTITIONS: Final = 2
 
 
 @dataclass(slots=True)
@@ -110,12 +111,17 @@ class Scene:
         assert not failed, failed
         self.changes += load.changes
 
-    def restart(self, sink: str) -> WorkerProcess:
-        """A new `callsheet run`; what is left of the old one is killed."""
-        if sink in self.workers:
-            self.workers[sink].end()
-        self.workers[sink] = self.job.start(self.pipelines[sink])
-        return self.workers[sink]
+    def restart(self, *sinks: str) -> None:
+        """A new `callsheet run` for each, all if none is named; what is left of the old one is
+        killed. Returns when they are members of their groups.
+        """
+        chosen = sinks or SINKS
+        for sink in chosen:
+            if sink in self.workers:
+                self.workers[sink].end()
+            self.workers[sink] = self.job.launch(self.pipelines[sink])
+        for sink in chosen:
+            self.workers[sink].wait_until_ready(PATIENCE_S)
 
     def end(self) -> None:
         """kill -9 to every worker."""
@@ -195,13 +201,15 @@ class Scene:
 
 
 @contextmanager
-def every_store(stack: Stack, folder: Path) -> Iterator[Scene]:
+def every_store(
+    stack: Stack, folder: Path, hire: Callable[[Scene], object] = Scene.restart
+) -> Iterator[Scene]:
     """Starts HDFS; ends all that it started but the stack's servers. Some films, and what the
-    studio made of them, are in every store already.
+    studio made of them, are in every store already. ``hire`` starts the first workers.
     """
     stack.up(["hdfs"])
     with ExitStack() as held:
-        job = held.enter_context(a_main_job(stack, folder / "job"))
+        job = held.enter_context(a_main_job(stack, folder / "job", partitions=PARTITIONS))
         mysql = held.enter_context(a_second_mysql(stack, _made(folder / "mysql")))
         store = _a_store(stack, job)
         held.callback(store.close)
@@ -217,18 +225,17 @@ def every_store(stack: Stack, folder: Path) -> Iterator[Scene]:
         stores = Stores(job, pipelines, Remembering(store), replica)
         scene = Scene(job, pipelines, servers_of(stack, mysql, proxies), stores)
         held.callback(scene.end)
-        _begin(scene)
+        _begin(scene, hire)
         with _supervised(job):
             yield scene
 
 
-def _begin(scene: Scene) -> None:
+def _begin(scene: Scene, hire: Callable[[Scene], object]) -> None:
     job = scene.job
     job.database.load()
     job.simulate(200, seed=1)
     job.start_capture()
-    for sink in SINKS:
-        scene.restart(sink)
+    hire(scene)
     scene.settle()
 
 

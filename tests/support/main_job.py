@@ -63,6 +63,8 @@ class MainJob:
     tables: tuple[str, ...] = ()
     """Captured besides the business tables; they may be created later."""
     name: str = field(default_factory=lambda: f"job-{uuid4().hex[:8]}")
+    partitions: int | None = None
+    """Of each topic, where not the committed number."""
     workers: list[WorkerProcess] = field(default_factory=list)
     pipelines: list[Pipeline] = field(default_factory=list)
 
@@ -105,7 +107,9 @@ class MainJob:
 
     @property
     def shape(self) -> Shape:
-        return Shape(self.name, self.database.name, self.wire, tuple(self.captured))
+        return Shape(
+            self.name, self.database.name, self.wire, tuple(self.captured), self.partitions
+        )
 
     @property
     def connector_file(self) -> Path:
@@ -167,12 +171,17 @@ class MainJob:
 
     def start(self, pipeline: Pipeline, *arguments: str) -> WorkerProcess:
         """`callsheet run` in a process of its own; returns when it is a member of its group."""
+        worker = self.launch(pipeline, *arguments)
+        worker.wait_until_ready()
+        return worker
+
+    def launch(self, pipeline: Pipeline, *arguments: str) -> WorkerProcess:
+        """The same without waiting for it."""
         log = self.folder / f"{pipeline.name}.log"
         worker = WorkerProcess.start(
             ["run", str(pipeline.path), *arguments], self.environ, log, cwd=CHECKOUT
         )
         self.workers.append(worker)
-        worker.wait_until_ready()
         return worker
 
     # --- how far --------------------------------------------------------------------------------
@@ -265,12 +274,17 @@ class MainJob:
 
 @contextmanager
 def a_main_job(
-    stack: Stack, folder: Path, *, wire: str = "avro", tables: tuple[str, ...] = ()
+    stack: Stack,
+    folder: Path,
+    *,
+    wire: str = "avro",
+    tables: tuple[str, ...] = (),
+    partitions: int | None = None,
 ) -> Iterator[MainJob]:
     """Its database is migrated and empty; nothing captures it yet."""
     with a_database(stack.environment()) as database:
         database.up()
-        job = MainJob(stack, database, folder, wire, tables)
+        job = MainJob(stack, database, folder, wire, tables, partitions=partitions)
         copy_overrides(folder, job.shape)
         try:
             yield job

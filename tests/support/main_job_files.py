@@ -45,6 +45,8 @@ class Shape:
     database: str
     wire: str
     captured: tuple[str, ...]
+    partitions: int | None = None
+    """Of each topic; None: as the committed file says."""
 
 
 def write_connector(path: Path, shape: Shape, changes: Mapping[str, str] | None = None) -> None:
@@ -75,6 +77,8 @@ def _topics_file(shape: Shape) -> str:
     document = YAML(typ="safe").load(committed.read_text("utf-8"))
     every = [*shape.captured, "callsheet_heartbeat", "callsheet_signal"]
     stated = {name.partition(".")[2]: topic for name, topic in document["tables"].items()}
+    if shape.partitions is not None:
+        document["defaults"]["partitions"] = shape.partitions
     document["tables"] = {
         f"{shape.database}.{table}": stated.get(table, {"partitions": 2}) for table in every
     }
