@@ -144,7 +144,8 @@ def _render(
             f"{each['rows']:,} rows, {each['size_bytes'] / (1 << 20):,.1f} MiB"
         )
     what = verb if done else f"to be {verb}"
-    out.print(f"[bold]{len(partitions):,}[/] dates {what}.")
+    noun = "date" if len(partitions) == 1 else "dates"
+    out.print(f"[bold]{len(partitions):,}[/] {noun} {what}.")
     if done is None:
         return
     if done.cleaned_files:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from sinks.hive.contents import View
-from sinks.hive.partitions import PartitionLog, PartitionState, age_s, is_claimed
+from sinks.hive.partitions import PartitionLog, PartitionState, age_s, is_claimed, sweep
 from sinks.hive.ranges import RangeLog
 
 
@@ -34,5 +34,6 @@ def clean(log: RangeLog, view: View, state: PartitionState) -> int:
     for folder in state.retired:
         files += len(log.store.names(folder))
         log.store.remove(folder)
+    sweep(log.store, state)
     PartitionLog(log.store).add(state.following(retired=(), is_clean=True))
     return files

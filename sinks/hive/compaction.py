@@ -26,7 +26,7 @@ from callsheet.errors import CallsheetError, FatalError
 from sinks.hive.contents import View
 from sinks.hive.entries import DataFile, Piece
 from sinks.hive.merging import Bundle, bundles, merge
-from sinks.hive.partitions import MergedFile, PartitionLog, PartitionState, merged, stamp
+from sinks.hive.partitions import MergedFile, PartitionLog, PartitionState, stamp, sweep
 from sinks.hive.ranges import RangeLog
 from sinks.hive.spool import SpoolOptions
 
@@ -104,9 +104,9 @@ class Compaction:
             raise
 
     def _merged(self, claim: PartitionState, candidate: Candidate) -> PartitionState:
-        self._sweep(claim)
+        sweep(self._log.store, claim)
         self._at(CompactStep.SWEPT)
-        folder = f"{merged(claim.table, claim.date)}/{claim.version + 1:06d}-{claim.owner}"
+        folder = claim.folder_after()
         files = tuple(
             self._write(folder, number, bundle) for number, bundle in enumerate(candidate.bundles)
         )
@@ -124,12 +124,6 @@ class Compaction:
         self._states.add(state)
         self._at(CompactStep.STATED)
         return state
-
-    def _sweep(self, claim: PartitionState) -> None:
-        place = merged(claim.table, claim.date)
-        for name in self._log.store.names(place):
-            if f"{place}/{name}" not in {claim.folder, *claim.retired}:
-                self._log.store.remove(f"{place}/{name}")
 
     def _write(self, folder: str, number: int, bundle: Bundle) -> MergedFile:
         first, last = bundle.pieces[0], bundle.pieces[-1]

@@ -91,6 +91,10 @@ class PartitionState(msgspec.Struct, frozen=True, omit_defaults=True):
         """Does the file count no more, because this state has its rows, or has dropped them?"""
         return piece.end <= self.upto.get(piece.lane, 0)
 
+    def folder_after(self) -> str:
+        """For the files of the state that follows this claim."""
+        return f"{merged(self.table, self.date)}/{self.version + 1:06d}-{self.owner}"
+
     def following(self, **changes: object) -> PartitionState:
         """The next state: nobody's, unless it says so."""
         free: dict[str, object] = {"owner": "", "claimed_at": ""}
@@ -171,6 +175,19 @@ class PartitionLog:
             )
         for name in there[:-1]:
             self._store.remove(f"{folder}/{name}")
+
+
+def sweep(store: Store, state: PartitionState) -> None:
+    """Remove what earlier claims left: folders that no state names, and none can name any more.
+
+    Not those of later claims, of which whoever holds this state may not have heard: they have
+    higher numbers.
+    """
+    place = merged(state.table, state.date)
+    for name in store.names(place):
+        is_older = name < f"{state.version + 1:06d}"
+        if is_older and f"{place}/{name}" not in {state.folder, *state.retired}:
+            store.remove(f"{place}/{name}")
 
 
 def is_claimed(state: PartitionState, now: datetime) -> bool:

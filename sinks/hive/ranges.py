@@ -199,7 +199,7 @@ class RangeLog:
         Of several folds the one that reaches furthest counts: each has all from the beginning on.
         """
         lane, name = fold.lane.name, entry_name(*fold.next)
-        self._store.create(f"{self._folds(lane)}/{name}", _encoded(fold))
+        self._store.create(f"{self._folds(lane)}/{name}", msgspec.json.encode(fold))
 
     def remove_folded(self, lane: str) -> int:
         """Entries, and older folds, that the newest fold stands for; how many entries it were.

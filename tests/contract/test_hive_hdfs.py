@@ -11,6 +11,7 @@ from sinks.hive.stores.port import Store
 from sinks.hive.stores.webhdfs import HdfsStore
 from tests.contract.store_laws import StoreLaws
 from tests.contract.test_hive import AuditLaws
+from tests.contract.upkeep_laws import UpkeepLaws
 from tests.support.hdfs import a_store, behind_a_proxy, hdfs_root, hdfs_store, webhdfs
 from tests.support.hive import HiveDestination
 
@@ -39,3 +40,9 @@ class TestHiveSinkOnHdfs(AuditLaws):
             yield HiveDestination(
                 lambda: a_store(url, hdfs_root), proxy.freeze, proxy.thaw, reader=hdfs_store
             )
+
+
+class TestUpkeepOnHdfs(UpkeepLaws):
+    @pytest.fixture
+    def store(self, hdfs_store: HdfsStore) -> Store:
+        return hdfs_store

@@ -11,6 +11,7 @@ from sinks.hive.stores.local import LocalStore
 from sinks.hive.stores.objects import ObjectStore
 from sinks.hive.stores.port import Store
 from tests.contract.store_laws import StoreLaws
+from tests.contract.upkeep_laws import UpkeepLaws
 
 
 class TestLocalStore(StoreLaws):
@@ -37,3 +38,9 @@ class TestObjectStore(StoreLaws):
     @pytest.fixture
     def another(self, client: MemoryStore) -> Store:
         return ObjectStore(client, "/some/prefix/")
+
+
+class TestLocalUpkeep(UpkeepLaws):
+    @pytest.fixture
+    def store(self, tmp_path: Path) -> Store:
+        return LocalStore(tmp_path)

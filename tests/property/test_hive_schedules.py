@@ -101,9 +101,9 @@ class Member:
 
 
 class Schedule:
-    def __init__(self, log: Log, rotate_rows: int) -> None:
+    def __init__(self, log: Log, rotate_rows: int, store: Store | None = None) -> None:
         self.log, self.rotate_rows = log, rotate_rows
-        self.store: Store = memory_store()
+        self.store = store or memory_store()
         self.members: list[Member] = []
         self.member = self.join()
 

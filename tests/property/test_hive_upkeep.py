@@ -5,10 +5,12 @@ finished or undone.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
+from copy import deepcopy
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import count
 from typing import Any, BinaryIO
 
 import pytest
@@ -26,7 +28,7 @@ from sinks.hive.settings import HiveSettings
 from sinks.hive.stores.port import Store
 from tests.property.test_hive_schedules import TABLE, Log, Schedule, actions, logs
 from tests.support.clock import FakeClock
-from tests.support.hive import Crash, Gate, counting
+from tests.support.hive import Crash, Gate, counting, memory_store
 from tests.support.hive import settings as hive_settings
 from tests.support.hive_catalog import ModelHive
 
@@ -78,9 +80,15 @@ class Interrupted:
 
 
 class Upkeep(Schedule):
-    def __init__(self, log: Log, rotate_rows: int) -> None:
-        self.hive, self.clock = ModelHive(), FakeClock(MONTH_S)
-        super().__init__(log, rotate_rows)
+    def __init__(
+        self,
+        log: Log,
+        rotate_rows: int,
+        store: Store | None = None,
+        hive: ModelHive | None = None,
+    ) -> None:
+        self.hive, self.clock = hive or ModelHive(), FakeClock(MONTH_S)
+        super().__init__(log, rotate_rows, store)
 
     def found(self) -> list[tuple[int, int]]:
         return counting(self.store, TABLE)
@@ -122,8 +130,10 @@ class Upkeep(Schedule):
         self.check()
         assert self.hive.records(self.store, TABLE) == before
 
-    def compact_twice(self, after: int) -> None:
-        """A second run, and a worker, come into the midst of the first, which then goes on."""
+    def compact_twice(self, after: int) -> bool:
+        """A second run, and a worker, come into the midst of the first, which then goes on. False:
+        it was over before.
+        """
 
         def meanwhile() -> None:
             self.do(lambda: self.member.write(5))
@@ -131,9 +141,11 @@ class Upkeep(Schedule):
             self.maintain(self.store)
             self.check()
 
+        interrupted = Interrupted(self.store, after, meanwhile)
         with suppress(FatalError):  # it is shut out, or misses what the other has removed
-            self.maintain(Interrupted(self.store, after, meanwhile))
+            self.maintain(interrupted)
         self.check()
+        return interrupted.after <= 0
 
     def conclude(self) -> None:
         self.finish()
@@ -164,7 +176,7 @@ class Upkeep(Schedule):
 
 def all_files(store: Store, folder: str) -> Iterator[str]:
     for name in store.names(folder):
-        path = f"{folder}/{name}"
+        path = f"{folder}/{name}" if folder else name
         if store.read(path) is not None:
             yield path
         else:
@@ -197,46 +209,82 @@ def test_no_reader_notices(
         schedule.close()
 
 
-PLACES = [(n % 2, int(n % 3 == 2), n // 2 % 2) for n in range(12)]
+PLACES = [(n % 2, int(n % 3 == 2), n // 2 % 2) for n in range(8)]
 
 
-def a_schedule() -> Upkeep:
-    """Twelve ranges of one row each, over two days; Hive shows them."""
-    schedule = Upkeep(Log.of(PLACES), 1)
-    take_all(schedule)
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """An audit to begin with, again and again: ranges of one row each, over two days."""
+
+    log: Log
+    content: Mapping[str, bytes]
+    hive: ModelHive
+
+    @classmethod
+    def of(cls, schedule: Upkeep) -> Ready:
+        store = schedule.store
+        content = {path: store.read(path) or b"" for path in all_files(store, "")}
+        schedule.close()
+        return cls(schedule.log, content, schedule.hive)
+
+    def begin(self, log: Log | None = None) -> Upkeep:
+        store = memory_store()
+        for path, data in self.content.items():
+            store.create(path, data)
+        return Upkeep(log or self.log, 1, store, deepcopy(self.hive))
+
+
+def take_all(schedule: Upkeep) -> Upkeep:
+    while schedule.log.after(schedule.member.positions, 1):
+        schedule.act("write", 1)
+    schedule.act("flush", 0)
     schedule.publish(0)
     return schedule
 
 
-def take_all(schedule: Upkeep) -> None:
-    while schedule.log.after(schedule.member.positions, 1):
-        schedule.act("write", 1)
-    schedule.act("flush", 0)
+@pytest.fixture(scope="module")
+def fresh() -> Ready:
+    return Ready.of(take_all(Upkeep(Log.of(PLACES), 1)))
 
 
-@pytest.mark.parametrize("is_second_run", [False, True])
-def test_a_crash_after_any_change_is_finished_or_undone(is_second_run: bool) -> None:
-    """Also in the second run, when there is something to clean that was merged before."""
-    crash_in = 0
-    while True:
-        crash_in += 1
-        schedule = a_schedule()
+@pytest.fixture(scope="module")
+def compacted(fresh: Ready) -> Ready:
+    """Once already, and as much came since: there is something to clean."""
+    schedule = fresh.begin(Log.of([*PLACES, *PLACES]))
+    schedule.maintain(schedule.store)
+    return Ready.of(take_all(schedule))
+
+
+@pytest.fixture(params=["fresh", "compacted"])
+def ready(request: pytest.FixtureRequest) -> Ready:
+    found: Ready = request.getfixturevalue(request.param)
+    return found
+
+
+def test_a_crash_after_any_change_is_finished_or_undone(ready: Ready) -> None:
+    for crash_in in count(1):
+        schedule = ready.begin()
+        shown = schedule.hive.records(schedule.store, TABLE)
         try:
-            if is_second_run:
-                schedule.maintain(schedule.store)
-                schedule.log = schedule.member.log = Log.of([*PLACES, *PLACES])
-                take_all(schedule)
-            shown = schedule.hive.records(schedule.store, TABLE)
-            gate = Gate(schedule.store, crash_in=crash_in)
-            try:
-                schedule.maintain(gate)
-            except Crash:
-                schedule.check()
-                assert set(shown) <= set(schedule.hive.records(schedule.store, TABLE))
-                schedule.conclude()
-            else:
-                schedule.conclude()
-                assert crash_in > 20
-                return
-        finally:
+            schedule.maintain(Gate(schedule.store, crash_in=crash_in))
+        except Crash:
+            schedule.check()
+            assert set(shown) <= set(schedule.hive.records(schedule.store, TABLE))
+            schedule.conclude()
             schedule.close()
+        else:
+            schedule.conclude()
+            schedule.close()
+            assert crash_in > 20
+            return
+
+
+def test_who_comes_into_the_midst_after_any_change_does_no_harm(ready: Ready) -> None:
+    for after in count(1):
+        schedule = ready.begin()
+        was_interrupted = schedule.compact_twice(after)
+        schedule.conclude()
+        schedule.close()
+        if not was_interrupted:
+            assert after > 20
+            return

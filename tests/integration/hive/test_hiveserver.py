@@ -20,17 +20,22 @@ from callsheet.errors import FatalError, PreconditionError, RetryableError
 from callsheet.event import Op
 from callsheet.schema import Column, Kind, TableSchema
 from sinks.hive.archive import Archive
+from sinks.hive.compaction import Compaction
 from sinks.hive.hiveserver import HiveServer
+from sinks.hive.maintenance import Maintenance
 from sinks.hive.ranges import RangeLog
 from sinks.hive.registration import Registered, Registration
 from sinks.hive.settings import HiveServerSettings
+from sinks.hive.spool import SpoolOptions
 from sinks.hive.state import state
 from sinks.hive.stores.local import LocalStore
 from sinks.hive.stores.webhdfs import HdfsStore
 from stack import Stack
 from tests.support.batches import Row, a_batch, a_schema
+from tests.support.clock import FakeClock
 from tests.support.hdfs import hdfs_root, hdfs_store, webhdfs
 from tests.support.hive import a_sink, within
+from tests.support.hive import settings as hive_settings
 from tests.support.polling import until
 from tests.support.tcp_proxy import TcpProxy
 
@@ -73,6 +78,10 @@ class Shown:
     def register(self) -> Registered:
         location = f"file://{self.root}"
         return Registration(RangeLog(self.store), self.server, self.database, location).run()
+
+    def upkeep(self, clock: FakeClock, **rules: Any) -> Maintenance:
+        wanted = hive_settings(compaction={"spare_files": 1, **rules})
+        return Maintenance(RangeLog(self.store), wanted, clock, show=self.register)
 
     def ask(self, query: str) -> list[tuple[Any, ...]]:
         return self.server.rows(query.format(db=self.database))
@@ -261,6 +270,59 @@ def test_an_audit_on_hdfs_is_shown_too(
         server.run(f"DROP DATABASE {database} CASCADE")
     assert found == [(1, "one")]
     assert state(Archive(hdfs_store).table("plans")).frame.rows() == found
+
+
+EVERYTHING = "SELECT kafka_offset, id, ts, after_name FROM {db}.finance_plans"
+"""Without an order, so that Hive reads the files at once and starts no job."""
+
+
+def test_no_query_notices_a_compaction(shown: Shown) -> None:
+    """Before it, between any two of its steps, after it, and after what was replaced is removed."""
+    schema = a_schema(Column("name", Kind.STRING), table="plans")
+    later = a_schema(
+        Column("name", Kind.STRING), Column("note", Kind.STRING), table="plans", version="2"
+    )
+    for n in range(4):
+        shown.take([row(Op.CREATE, n, n + 1, n % 2, name=f"plan {n}")], schema)
+    shown.register()
+    for n in range(4, 6):
+        shown.take([row(Op.CREATE, n, n + 1, n % 2, name=f"plan {n}", note="n")], later)
+    shown.register()
+    before = sorted(shown.ask(EVERYTHING))
+    assert len(before) == 6
+
+    def look(_: object) -> None:
+        assert sorted(shown.ask(EVERYTHING)) == before
+
+    clock = FakeClock(30 * 86_400)
+    upkeep = shown.upkeep(clock, grace_hours=24)
+    log = RangeLog(shown.store)
+    options = SpoolOptions(None, "zstd", 65_536)
+    compaction = Compaction(log, options, lambda: datetime.fromtimestamp(clock.time(), UTC), look)
+    found = upkeep.compactable()
+    assert [len(each.bundles) for each in found] == [2, 2]  # a file per schema
+    for candidate in found:
+        compaction.run(candidate)
+        look(None)
+    done = shown.register()
+    assert done.moved == {"finance_plans": 2}
+    look(None)
+    assert not shown.register()
+    clock.advance(86_400)
+    assert upkeep.compact(()).cleaned_files == 6
+    look(None)
+    assert shown.ask("SELECT after_note FROM {db}.finance_plans WHERE id = '4'") == [("n",)]
+    # A worker goes on in a date that has been compacted: shown by the next publication.
+    shown.take([row(Op.UPDATE, 1, 99, 1, name="late", note=None)], later)
+    shown.register()
+    *rest, late = sorted(shown.ask(EVERYTHING))
+    assert (rest, late[3]) == (before, "late")
+    # Then the older of the two dates expires.
+    expiry = shown.upkeep(FakeClock(11 * 86_400), grace_hours=0)
+    assert len(expiry.expire(expiry.expirable(10)).partitions) == 1
+    assert sorted(shown.ask(EVERYTHING)) == [before[1], before[3], before[5], late]
+    assert shown.ask("SHOW PARTITIONS {db}.finance_plans") == [("event_date=2027-01-16",)]
+    assert not shown.register()
 
 
 def with_server(shown: Shown, port: int) -> str:

@@ -13,11 +13,12 @@ from callsheet.cli.audit_check import Check, LaneReport, Place
 from callsheet.errors import Reason
 from callsheet.kafka.groups import PartitionOffsets
 from callsheet.kafka.letters import FIRST_REDRIVE_PARTITION
+from sinks.hive.maintenance import Maintenance
 from sinks.hive.ranges import OWN_FOLDER, RangeLog
 from sinks.hive.stores.port import Store
 from tests.support.batches import RawMessage, Row, a_batch, a_schema, upsert
 from tests.support.clock import FakeClock
-from tests.support.hive import LATEST, a_sink, files, memory_store, within
+from tests.support.hive import LATEST, a_sink, files, memory_store, settings, within
 
 SCHEMA = a_schema(table="plans")
 TOPIC, TABLE = "studio.finance.plans", "finance_plans"
@@ -189,3 +190,26 @@ def test_a_redrive_is_a_lane_of_its_own(store: Store) -> None:
     home, redriven = Check(store, a_log(), WordDecoder(), {}, 24.0, FakeClock()).run()
     assert (home.is_redrive, redriven.is_redrive) == (False, True)
     assert (redriven.begin, redriven.book.rows, redriven.book.faults) == (None, 1, [])
+
+
+def test_rows_that_retention_took_are_no_loss_and_others_are(store: Store) -> None:
+    upkeep = Maintenance(RangeLog(store), settings(), FakeClock(90 * 86_400))
+    upkeep.expire(upkeep.expirable(30))
+    found = report(store, a_log())
+    assert (found.book.faults, found.compared, found.dropped) == ([], 0, 4)
+    assert (found.as_data()["dropped_rows"], found.as_data()["dropped_up_to"]) == (4, "2027-01-15")
+    more = a_log(at2=b"row")
+    assert faults(store, more) == "5 records of expired dates are missing, retention took 4"
+
+
+def test_a_compacted_audit_holds(store: Store) -> None:
+    rules = {"spare_files": 1, "grace_hours": 0}
+    upkeep = Maintenance(RangeLog(store), settings(compaction=rules), FakeClock(90 * 86_400))
+    assert upkeep.compact(upkeep.compactable()).cleaned_files == 2
+    found = report(store, a_log())
+    assert (found.book.faults, found.compared) == ([], 4)
+    assert (found.book.ranges, found.book.files, found.book.rows) == (2, 1, 4)
+    store.remove(f"{TABLE}.merged")
+    told = faults(store, a_log())
+    assert "is gone: 4 rows" in told
+    assert "4 records are in no file" in told
