@@ -10,7 +10,7 @@
 
 A crash before 4 leaves a claim and files that nothing names: the next run sweeps them. A crash
 after it leaves a state that is finished by whoever comes next: 5 by any publication, 6 by any
-compaction. docs/adr/0013 argues for it.
+compaction. docs/adr/0014 argues for it.
 """
 
 from __future__ import annotations
