@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 import os
 import signal
-from collections.abc import Collection, Mapping
-from contextlib import suppress
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import httpx
 
 from callsheet.runtime import WorkerState
-from tests.support.every_store import Scene
+from stack import Stack
+from tests.support.every_store import PATIENCE_S, Scene, every_store
 from tests.support.every_store_files import SINKS
 from tests.support.main_job_files import CHECKOUT, Pipeline
 from tests.support.polling import until
@@ -23,7 +25,7 @@ from tests.support.worker_process import WorkerProcess
 
 @dataclass(slots=True)
 class Crew:
-    """One worker per store, by the store's name; :meth:`hire` puts it into the scene."""
+    """One worker per store, by the store's name."""
 
     scene: Scene
     label: str = "first"
@@ -35,42 +37,44 @@ class Crew:
 
     # --- processes ------------------------------------------------------------------------------
 
-    def hire(self, sinks: Collection[str] = SINKS) -> None:
-        """Start `callsheet run`, one per store, instead of who is there; all become members."""
-        for sink in sinks:
-            self.workers[sink] = self._start(self.scene.pipelines[sink])
-        for sink in sinks:
-            self.workers[sink].wait_until_ready()
-
-    def relieve(self) -> None:
-        """Take the place of the scene's own workers."""
-        self.stop(self.scene.workers)
-        self.hire()
+    def hire(self, logs: Path | None = None, *, are_ready: bool = True) -> None:
+        """Start `callsheet run`, one per store, as the scene's workers; all become members."""
+        for sink in SINKS:
+            self.workers[sink] = self._start(self.scene.pipelines[sink], logs)
         self.scene.workers.update(self.workers)
+        for worker in self.workers.values():
+            if are_ready:
+                worker.wait_until_ready(PATIENCE_S)
 
     def hire_beside(self) -> None:
         """As members of their own names in the same groups."""
         for sink in SINKS:
             self.workers[sink] = self._start(self._namesake(self.scene.pipelines[sink]))
 
-    def stop(self, workers: Mapping[str, WorkerProcess] | None = None) -> None:
+    def stop(self) -> None:
         """SIGTERM to all, and all end well."""
-        mine = self.workers if workers is None else workers
-        for worker in mine.values():
+        for worker in self.workers.values():
             worker.process.terminate()
-        for sink, worker in mine.items():
+        for sink, worker in self.workers.items():
             assert worker.stop() == 0, f"{sink}\n{worker.last_words()}"
 
     def end(self) -> None:
+        """kill -9."""
         for worker in self.workers.values():
             worker.end()
 
-    def _start(self, pipeline: Pipeline) -> WorkerProcess:
+    def wait_until_gone(self) -> None:
+        """Static members leave with their session, however they ended."""
+        groups = self.scene.job.groups
+        for pipeline in self.scene.pipelines.values():
+            until(lambda: not groups.state(pipeline.group).members, "no member is left", PATIENCE_S)  # noqa: B023 - called at once
+
+    def _start(self, pipeline: Pipeline, logs: Path | None = None) -> WorkerProcess:
         job = self.scene.job
         worker = WorkerProcess.start(
             ["run", str(pipeline.path)],
             job.environ,
-            job.folder / f"{pipeline.name}-{self.label}.log",
+            (logs or job.folder) / f"{pipeline.name}-{self.label}.log",
             cwd=CHECKOUT,
             module=("tests.support.trapped_run", str(self.traps.folder)),
         )
@@ -119,7 +123,7 @@ class Crew:
                 for sink, state in states.items()
             )
 
-        until(are_back, f"the workers of {', '.join(victims)} are back")
+        until(are_back, f"the workers of {', '.join(victims)} are back", PATIENCE_S)
 
     def kill(self, sink: str) -> int | None:
         """kill -9, wherever it is; None: there was nobody to kill."""
@@ -130,11 +134,16 @@ class Crew:
             os.kill(state.pid, signal.SIGKILL)
         return state.pid
 
-    def rewrite(self, sink: str, **sections: Any) -> None:
-        """Lay these over the pipeline's file; whoever runs it is to be hired anew."""
+    def rewrite(self, sink: str, **changes: Any) -> None:
+        """Lay these over the ``sink:`` of its file; who runs it is to be hired anew."""
         path = self.scene.pipelines[sink].path
         document = json.loads(path.read_text("utf-8"))
-        for name, given in sections.items():
-            is_block = isinstance(given, Mapping)
-            document[name] = {**document.get(name, {}), **given} if is_block else given
+        document["sink"] |= changes
         path.write_text(json.dumps(document), "utf-8")
+
+
+@contextmanager
+def a_crew(stack: Stack, folder: Path) -> Iterator[Crew]:
+    """Of a scene of its own."""
+    with every_store(stack, folder, lambda scene: Crew(scene).hire()) as scene:
+        yield Crew(scene, workers=scene.workers)

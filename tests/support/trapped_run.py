@@ -18,7 +18,7 @@ def run(folder: str) -> None:
     callsheet.supervision.__dict__["Supervisor"] = partial(
         callsheet.supervision.Supervisor, command=command
     )
-    callsheet.supervision.__dict__["_CRASH"] = SOON
+    callsheet.supervision.__dict__["_CRASH"] = callsheet.supervision.__dict__["_FATAL"] = SOON
     main()
 
 

@@ -20,6 +20,7 @@ import psutil
 
 from tests.support.polling import until
 
+PATIENCE_S: Final = 240.0
 KILL: Final = int(signal.SIGKILL)
 FREEZE: Final = int(signal.SIGSTOP)
 
@@ -55,7 +56,7 @@ class Traps:
     def wait_for(self, pipeline: str, worker: int = 0) -> int:
         """Until it was sprung, and its victim is dead, or frozen."""
         trap = f"{pipeline}/{worker}"
-        until(lambda: self.victim(pipeline, worker), f"{trap} steps into its trap")
+        until(lambda: self.victim(pipeline, worker), f"{trap} steps into its trap", PATIENCE_S)
         pid = self.victim(pipeline, worker) or 0
         until(lambda: _is_hit(pid), f"{trap} is hit")
         return pid
