@@ -14,8 +14,6 @@ import polars as pl
 import pytest
 
 from callsheet.event import encode_id, id_part
-from callsheet.ports import SystemClock
-from connectors.restarts import start_over
 from sinks.hive.archive import Archive
 from sinks.hive.state import state
 from sinks.hive.stores.local import LocalStore
@@ -182,22 +180,10 @@ def a_pipeline(job: MainJob, replica: Replica, name: str, folder: Path) -> Pipel
     return made
 
 
-def snapshot_again(job: MainJob, *meanwhile: str) -> None:
-    """While nobody captures; its offsets are lost, as by a kill before they were first stored."""
-    job.connect.stop(job.name)
-    status = job.connect.status
-    until(lambda: (s := status(job.name)) and not s.tasks, "the connector stops")
-    for statement in meanwhile:
-        job.database.execute(statement)
-    start_over(job.connect, job.name, SystemClock())
-    job.connect.resume(job.name)
-
-
 def test_a_snapshot_tells_no_deletes_and_a_dry_run_finds_them(running: Running) -> None:
     running.settle()
     assert running.assert_equal(KEYED) == ROWS
-    snapshot_again(
-        running.job,
+    running.job.snapshot_again(
         f"DELETE FROM {KEYED} ORDER BY id LIMIT {GONE}",
         f"UPDATE {KEYED} SET note = 'while away' ORDER BY id DESC LIMIT 3",
         f"INSERT INTO {KEYED} VALUES (7, X'07', '2026-11-23', 'new', 'while away')",

@@ -30,6 +30,7 @@ from connectors.apply import Applier
 from connectors.client import ConnectClient
 from connectors.files import load
 from connectors.progress import BinlogPosition, measure
+from connectors.restarts import start_over
 from connectors.subjects import RegistrySubjects
 from connectors.survey import MysqlSurvey
 from finance.database import Role
@@ -152,6 +153,18 @@ class MainJob:
             return False
 
         until(is_there, f"capture has come to {goal}", patience_s)
+
+    def snapshot_again(self, *meanwhile: str) -> None:
+        """While nobody captures, these statements; then the connector begins anew without its
+        offsets, as after a kill before they were first stored.
+        """
+        self.connect.stop(self.name)
+        status = self.connect.status
+        until(lambda: (s := status(self.name)) and not s.tasks, "the connector stops")
+        for statement in meanwhile:
+            self.database.execute(statement)
+        start_over(self.connect, self.name, SystemClock())
+        self.connect.resume(self.name)
 
     # --- pipelines and workers ------------------------------------------------------------------
 

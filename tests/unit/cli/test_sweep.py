@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
 import pytest
 from rich.console import Console
 
+from callsheet.cli import sweep_runs
 from callsheet.cli import sweep_view as view
 from callsheet.cli.sweep_capture import ConnectCapture, connector_name
 from callsheet.cli.sweep_parts import scene_of, truncatable
@@ -198,3 +200,40 @@ def test_a_daemon_tells_what_is_new(capsys: pytest.CaptureFixture[str]) -> None:
         "refused",
         "Kafka is away",
     ]
+
+
+def test_a_daemon_outlives_what_is_away_and_a_snapshot_that_runs(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs: list[Any] = [
+        [SWEPT],
+        UnavailableError("Kafka is away"),
+        PreconditionError("it takes a snapshot"),
+        [REFUSED],
+        SystemExit(0),
+    ]
+    slept: list[float] = []
+
+    def once(*_: Any, is_again: bool) -> list[Outcome]:
+        assert is_again
+        found = runs.pop(0)
+        if isinstance(found, BaseException):
+            raise found
+        return list(found)
+
+    monkeypatch.setattr(sweep_runs, "once", once)
+    monkeypatch.setattr(sweep_runs, "time", SimpleNamespace(sleep=slept.append))
+    monkeypatch.setattr(sweep_runs, "signal", SimpleNamespace(
+        SIGTERM=1, SIGINT=2, signal=lambda *_: None
+    ))  # fmt: skip
+    nobody: Any = None
+    with pytest.raises(SystemExit):
+        sweep_runs.repeatedly(nobody, nobody, (), 7.0, as_json=False)
+    said = capsys.readouterr().out.splitlines()
+    assert [line.split(" ", 1)[1][:30] for line in said] == [
+        "finance.titles: swept (snapsho",
+        "waiting: Kafka is away",
+        "waiting: it takes a snapshot",
+        "finance.budgets: refused (snap",
+    ]
+    assert slept == [7.0] * 4
