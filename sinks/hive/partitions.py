@@ -113,11 +113,15 @@ def merged(table: str, date: str = "") -> str:
     return f"{table}.merged/{PARTITION_COLUMN}={date}" if date else f"{table}.merged"
 
 
-class PartitionLog:
-    """Reads states, and adds to them."""
+Known = dict[str, dict[str, PartitionState]]
+"""States that were read before, per table and name; what is stated once never changes."""
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+
+class PartitionLog:
+    """Reads states, and adds to them. ``known``: kept by those who come again and again."""
+
+    def __init__(self, store: Store, known: Known | None = None) -> None:
+        self._store, self._known = store, {} if known is None else known
 
     def newest(self, table: str) -> dict[str, PartitionState]:
         """By date; a date without any is what its ranges say.
@@ -134,6 +138,7 @@ class PartitionLog:
         for date, name in names.items():
             if date not in states:
                 raise _unreadable(table, name)
+        self._known[table] = {state.name: state for state in states.values()}
         return states
 
     def _newest_names(self, table: str) -> dict[str, str]:
@@ -141,6 +146,8 @@ class PartitionLog:
         return {name.split(".")[0]: name for name in self._store.names(_folder(table))}
 
     def _read(self, table: str, name: str) -> PartitionState | None:
+        if known := self._known.get(table, {}).get(name):
+            return known
         data = self._store.read(f"{_folder(table)}/{name}")
         if data is None:
             return None

@@ -21,7 +21,7 @@ from sinks.hive.contents import Contents
 from sinks.hive.entries import Entry, Fold
 from sinks.hive.hiveserver import Catalog
 from sinks.hive.layout import PARTITION_COLUMN
-from sinks.hive.partitions import PartitionLog, PartitionState
+from sinks.hive.partitions import Known, PartitionLog, PartitionState
 from sinks.hive.ranges import RangeLog
 from sinks.hive.stores.port import Store
 
@@ -42,6 +42,7 @@ class NamedDates:
         self._last: dict[str, Entry] = {}
         self._dates: defaultdict[str, defaultdict[str, dict[str, int]]]
         self._dates = defaultdict(lambda: defaultdict(dict))
+        self.known: Known = {}
         self.copied: dict[str, object] = {}
         """Per table what its late files were when they were last copied."""
         self.told: dict[tuple[str, str], str] = {}
@@ -74,7 +75,7 @@ class TablePartitions:
     ) -> None:
         self._log, self._catalog, self._memory = log, catalog, memory
         self._table, self._name, self._location = table, name, location
-        self._states = PartitionLog(log.store).newest(table)
+        self._states = PartitionLog(log.store, memory.known).newest(table)
         told = catalog.rows(f"SHOW PARTITIONS {name}")
         self._there = {row[0].removeprefix(f"{PARTITION_COLUMN}=") for row in told}
 

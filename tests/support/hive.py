@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from io import BytesIO
@@ -147,6 +148,30 @@ class Gate:
 
     def close(self) -> None:
         """The store outlives its sinks."""
+
+
+@dataclass(slots=True)
+class Counting:
+    """What a store is asked."""
+
+    store: Store
+    calls: Counter[str] = field(default_factory=Counter)
+    listed: int = 0
+    """Names that it answered with."""
+    paths: list[str] = field(default_factory=list)
+    """What was read."""
+    before: Callable[[str], None] = lambda _: None
+
+    def __getattr__(self, name: str) -> Any:
+        def call(*words: Any) -> Any:
+            self.before(name)
+            self.calls[name] += 1
+            self.paths += words[:1] if name == "read" else ()
+            answer = getattr(self.store, name)(*words)
+            self.listed += len(answer) if name == "names" else 0
+            return answer
+
+        return call
 
 
 def a_sink(

@@ -28,9 +28,10 @@ from sinks.hive.ranges import OWN_FOLDER, RangeLog
 from sinks.hive.spool import SpoolOptions
 from sinks.hive.state import state
 from sinks.hive.stores.port import Store
+from sinks.hive.visibility import NamedDates
 from tests.support.batches import Row, a_batch, a_schema
 from tests.support.clock import FakeClock
-from tests.support.hive import a_sink, counting, files, memory_store, settings, within
+from tests.support.hive import Counting, a_sink, counting, files, memory_store, settings, within
 from tests.support.hive_catalog import ModelHive
 
 TOPIC, TABLE = "studio.finance.plans", "finance_plans"
@@ -230,6 +231,20 @@ def test_a_state_that_is_gone_is_seen_once_the_small_files_are(audit: Audit) -> 
     audit.compact()
     audit.store.remove(f"{OWN_FOLDER}/partitions/{TABLE}/{audit.newest().name}")
     assert len([fault for fault in audit.faults() if "is gone" in fault]) == 6
+
+
+def test_who_publishes_again_reads_no_state_twice(audit: Audit) -> None:
+    audit.compact()
+    hive, dates, store = ModelHive(), NamedDates(), Counting(audit.store)
+
+    def states_read() -> int:
+        hive.show(store, dates)
+        return len([path for path in store.paths if "/partitions/" in path])
+
+    assert states_read() == states_read() > 0
+    audit.take([change(7, 60 + n, name="late") for n in range(3)])
+    assert hive.show(store, dates).moved == {}
+    assert hive.records(audit.store, TABLE) == counting(audit.store, TABLE)
 
 
 def a_candidate(audit: Audit) -> Candidate:

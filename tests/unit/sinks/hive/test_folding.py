@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -20,34 +17,13 @@ from sinks.hive.ranges import OWN_FOLDER, RangeLog
 from sinks.hive.schemas import SourceTable
 from sinks.hive.stores.port import Store
 from sinks.hive.takeover import take_over
-from tests.support.hive import memory_store
+from tests.support.hive import Counting, memory_store
 
 LANE = Lane("studio.finance.plans", 0)
 TABLE = "finance_plans"
 NOW = datetime(2027, 3, 1, tzinfo=UTC)
 OLD, NEW = "2027-01-01T00:00:00Z", "2027-02-28T23:00:00Z"
 DAY_S = 86_400.0
-
-
-@dataclass(slots=True)
-class Counting:
-    """What a store is asked."""
-
-    store: Store
-    calls: Counter[str] = field(default_factory=Counter)
-    listed: int = 0
-    """Names that it answered with."""
-    before: Callable[[str], None] = lambda _: None
-
-    def __getattr__(self, name: str) -> Any:
-        def call(*words: Any) -> Any:
-            self.before(name)
-            self.calls[name] += 1
-            answer = getattr(self.store, name)(*words)
-            self.listed += len(answer) if name == "names" else 0
-            return answer
-
-        return call
 
 
 def following(before: Entry | None, written_at: str = OLD) -> Entry:
