@@ -119,7 +119,11 @@ def a_log(random: Random, partition: Partition, records: int) -> list[FakeMessag
 def a_world(seed: int, *, truncate: TruncatePolicy) -> World:
     world = World(seed)
     random = world.random
-    world.truncate_is_skipped = truncate is TruncatePolicy.SKIP
+    world.skips_truncates_of = {
+        TruncatePolicy.PARK: frozenset[str](),
+        TruncatePolicy.SKIP: frozenset(TOPICS),
+        TruncatePolicy.SWEEP: LIMITS.sweepable,
+    }[truncate]
     for topic in TOPICS:
         for number in range(random.randint(1, 2)):
             partition = Partition(topic, number)

@@ -78,7 +78,8 @@ class World:
         """Acknowledged ones."""
         self.store: dict[str, int] = {}
         """Per ID the highest version that was applied."""
-        self.truncate_is_skipped = False
+        self.skips_truncates_of: frozenset[str] = frozenset()
+        """Topics."""
 
     def at(self, place: Place) -> FakeMessage | None:
         partition, offset = place
@@ -94,7 +95,7 @@ class World:
         if message is None or message.kind == "tombstone":
             return True
         if message.kind == "truncate":
-            return self.truncate_is_skipped
+            return message.at.topic in self.skips_truncates_of
         return place in self.durable or place in self.letters
 
     def check_commit(self, partition: Partition, offset: Offset) -> None:

@@ -31,7 +31,8 @@ def a_run(log: dict[Partition, str], truncate: TruncatePolicy = TruncatePolicy.P
         "T": "truncate",
     }
     world = World(1)
-    world.truncate_is_skipped = truncate is not TruncatePolicy.PARK
+    if truncate is not TruncatePolicy.PARK:
+        world.skips_truncates_of = frozenset(partition.topic for partition in log)
     for partition, letters in log.items():
         world.log[partition] = [
             None if letter == "c" else FakeMessage(partition, n, f"{kinds[letter]} {n} A", n + 1)
