@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import uuid4
@@ -41,7 +41,12 @@ def a_producer(address: str, name: str, **bounds: Any) -> TransactionalProducer:
 
 
 def records(address: str, topic: str) -> list[Message]:
-    """All that a reader of committed records finds, partition by partition."""
+    """All that a reader of committed records finds, partition by partition.
+
+    A commit is answered when it is decided; its markers reach the partitions a moment later. So a
+    partition's end counts once it is that of uncommitted readers too, unless it stays behind it
+    for long: then a transaction is open.
+    """
     consumer = Consumer(
         {
             "bootstrap.servers": address,
@@ -54,17 +59,33 @@ def records(address: str, topic: str) -> list[Message]:
     known = consumer.list_topics(topic, timeout=20).topics[topic].partitions
     consumer.assign([TopicPartition(topic, number, 0) for number in known])
     found: list[Message] = []
-    waiting = set(known)
-    deadline = Deadline.after(CLOCK, 30.0)
+    waiting = _ends(address, topic, known)
+    deadline, patience = Deadline.after(CLOCK, 30.0), Deadline.after(CLOCK, 5.0)
+    at_end: set[int] = set()
     while waiting and not deadline.expired():
         for message in consumer.consume(1000, 0.1):
+            number = message.partition() or 0
             if message.error() is None:
                 found.append(message)
             else:
-                waiting.discard(message.partition())
+                at_end.add(number)
+                if (message.offset() or 0) >= waiting.get(number, 0):
+                    waiting.pop(number, None)
+        if patience.expired():
+            waiting = {number: end for number, end in waiting.items() if number not in at_end}
     consumer.close()
     assert not waiting, f"{topic} was not read to its end"
     return sorted(found, key=lambda m: (m.partition() or 0, m.offset() or 0))
+
+
+def _ends(address: str, topic: str, numbers: Iterable[int]) -> dict[int, int]:
+    """Of the partitions, as a reader of uncommitted records sees them."""
+    isolation = {"group.id": "ends", "isolation.level": "read_uncommitted"}
+    consumer = Consumer({"bootstrap.servers": address, **isolation})
+    places = [TopicPartition(topic, number) for number in numbers]
+    ends = {place.partition: consumer.get_watermark_offsets(place, 30)[1] for place in places}
+    consumer.close()
+    return ends
 
 
 def headers_of(message: Message) -> dict[str, bytes | None]:
