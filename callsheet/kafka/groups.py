@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection, Iterable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import TypeVar, cast
+from typing import Final, TypeVar, cast
 
 from confluent_kafka import (
     ConsumerGroupState,
@@ -29,6 +29,8 @@ from callsheet.kafka.settings import Connection
 _T = TypeVar("_T")
 _LATEST: OffsetSpec = OffsetSpec.latest()  # type: ignore[no-untyped-call]
 _EARLIEST: OffsetSpec = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
+_ANY_TOPIC: Final = "__consumer_offsets"
+"""Asked for by name, so that a cluster of many topics does not list them all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,7 @@ class KafkaGroups:
         self._brokers, self._timeout_s = connection.bootstrap_servers, timeout_s
 
     def state(self, group_id: str) -> GroupState:
+        self._require_brokers("describing the group")
         futures = self._admin.describe_consumer_groups([group_id], request_timeout=self._timeout_s)
         try:
             found = self._wait(futures[group_id], "describing the group")
@@ -99,6 +102,7 @@ class KafkaGroups:
 
     def committed(self, group_id: str) -> dict[Partition, Offset]:
         """Everything that the group has committed."""
+        self._require_brokers("reading the group's offsets")
         request = ConsumerGroupTopicPartitions(group_id)
         futures = self._admin.list_consumer_group_offsets(
             [request], request_timeout=self._timeout_s
@@ -177,6 +181,16 @@ class KafkaGroups:
         for tp in answer.topic_partitions or []:
             if tp.error is not None:
                 raise self._translated(tp.error, f"setting {tp.topic}[{tp.partition}]")
+
+    def _require_brokers(self, doing: str) -> None:
+        """Before anything that goes to a group's coordinator. A request that ends in a time-out
+        because no broker was there makes librdkafka 2.16 abort the process, on the assertion
+        `eonce->refcnt > 0`, when the broker is back: workers died of an outage that they sat out.
+        """
+        try:
+            self._admin.list_topics(_ANY_TOPIC, timeout=self._timeout_s)
+        except KafkaException as error:
+            raise self._translated(error.args[0], doing) from error
 
     def _wait(self, future: Future[_T], doing: str) -> _T:
         try:

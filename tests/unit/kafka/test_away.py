@@ -11,8 +11,10 @@ import structlog
 from confluent_kafka import KafkaError
 from structlog.testing import capture_logs
 
+from callsheet.errors import UnavailableError
 from callsheet.kafka.calls import LostError, State
 from callsheet.kafka.consumer import GroupConsumer
+from callsheet.kafka.groups import KafkaGroups
 from callsheet.kafka.producer import TransactionalProducer
 from callsheet.kafka.settings import Connection, Membership
 from callsheet.ports import Deadline
@@ -87,3 +89,23 @@ def test_a_producer_is_revived_at_the_back_off(monkeypatch: pytest.MonkeyPatch) 
     found = calls.tries
     producer.revive()
     assert calls.tries == found, "it is there: nothing more to do"
+
+
+def test_a_coordinator_is_not_asked_while_no_broker_is_there() -> None:
+    """Its time-out would make librdkafka abort the process when the broker is back."""
+    groups = KafkaGroups(Connection("127.0.0.1:1"), timeout_s=0.2)
+    admin = NeverCoordinated(groups._admin)
+    groups._admin = admin  # type: ignore[assignment]
+    for ask in (groups.committed, groups.state):
+        with pytest.raises(UnavailableError):
+            ask("test-away")
+
+
+class NeverCoordinated:
+    """A client whose requests to a coordinator fail the test."""
+
+    def __init__(self, admin: Any) -> None:
+        self.list_topics = admin.list_topics
+
+    def __getattr__(self, name: str) -> Any:
+        pytest.fail(f"{name} was called")
