@@ -5,6 +5,7 @@ SHELL       := /bin/bash
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
+FAULT_SECONDS ?= 60
 SOURCES := callsheet connectors sinks stack finance migrations tests benchmarks
 
 .PHONY: help setup demo test test-fast test-faults bench lint format lock clean
@@ -26,6 +27,10 @@ test: setup ## all tests, on real servers that the suite starts and stops by its
 
 test-fast: setup ## the tests that need no server (under 60 s)
 	@$(PYTEST) -m "not stack and not slow" -n auto
+
+test-faults: setup ## every fault against all four stores, servers away for FAULT_SECONDS; results in docs/reliability.md
+	@$(PYTEST) tests/fault/test_every_store_*.py --fault-seconds $(FAULT_SECONDS)
+	@$(BIN)/python -m tests.support.reliability
 
 bench: setup ## every benchmark, results in benchmarks/results/
 	@$(BIN)/python -m benchmarks

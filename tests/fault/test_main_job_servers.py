@@ -1,4 +1,6 @@
-"""Each server killed, frozen or gone under load: the index ends up as MySQL, nothing is lost."""
+"""What the worker says while a server is away; and the index ends up as MySQL is. All stores at
+once, and the other servers: test_every_store_servers.py.
+"""
 
 from __future__ import annotations
 
@@ -137,33 +139,6 @@ def test_elasticsearch_is_frozen_for_a_while(running: Running) -> None:
 
 def lag(running: Running) -> int:
     return sum(place.lag or 0 for place in running.job.offsets(running.pipeline))
-
-
-def test_connect_is_killed_under_load(running: Running) -> None:
-    with load_on(running.job, seed=24):
-        grows(running, "it works before")
-        running.stack.kill("connect")
-        running.stack.up()
-        grows(running, "changes arrive again")
-    running.check()
-    assert_once_each(running)
-
-
-def assert_once_each(running: Running) -> None:
-    """The exactly-once source: each change is one committed record, whoever was killed."""
-    records = running.job.records(running.pipeline.topics)
-    values = [value for record in records if (value := record.value()) is not None]
-    assert len(values) == len(set(values))
-
-
-def test_kafka_is_away_for_a_while(running: Running) -> None:
-    with load_on(running.job, seed=25):
-        grows(running, "it works before")
-        running.stack.kill("kafka")
-        assert running.worker.get("/livez").is_success
-        running.stack.up()
-        grows(running, "changes arrive again")
-    running.check()
 
 
 def test_the_registry_is_away_when_a_new_schema_arrives(running: Running) -> None:

@@ -126,6 +126,8 @@ def read(results: Path | None = None) -> list[Row]:
 def table(rows: Iterable[Row]) -> str:
     """One line per fault, mode and length, in the order in which they first came."""
     given = list(rows)
+    if not given:
+        return "No run of the whole matrix is recorded yet."
     keys = list(dict.fromkeys(map(_key, given)))
     ordered = sorted(given, key=lambda row: keys.index(_key(row)))
     return "\n".join([*_HEAD, *(_line(list(group)) for _, group in groupby(ordered, _key))])

@@ -29,6 +29,10 @@ def test_runs_of_one_fault_are_one_line(tmp_path: Path) -> None:
     ]
 
 
+def test_nothing_recorded_is_said() -> None:
+    assert reliability.table([]) == "No run of the whole matrix is recorded yet."
+
+
 @pytest.fixture
 def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     file = tmp_path / "results.json"
