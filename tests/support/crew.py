@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import msgspec
 
 from callsheet.runtime import WorkerState
 from stack import Stack
@@ -110,7 +111,8 @@ class Crew:
     def state(self, sink: str) -> WorkerState | None:
         """None: nobody can tell just now."""
         with suppress(httpx.HTTPError):
-            return next(iter(self.workers[sink].states()), None)
+            answer = self.workers[sink].get("/status")
+            return next(iter(msgspec.json.decode(answer.content, type=list[WorkerState])), None)
         return None
 
     def wait_until_back(self, victims: Mapping[str, int | None]) -> None:
