@@ -2,11 +2,28 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+
 import pytest
 
 from tests.support.stack import live_stack, stack_env
 
 __all__ = ["live_stack", "stack_env"]
+
+
+_ITS_OWN = "PYTEST_CURRENT_TEST"
+
+
+@pytest.fixture(autouse=True)
+def environment_stays() -> Iterator[None]:
+    """A command that runs in this process fills in what is unset; another test must not see it."""
+    before = dict(os.environ)
+    yield
+    before.pop(_ITS_OWN, None)
+    for name in os.environ.keys() - before.keys() - {_ITS_OWN}:
+        del os.environ[name]
+    os.environ.update(before)
 
 
 @pytest.hookimpl(tryfirst=True)  # before -m chooses

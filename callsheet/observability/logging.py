@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
+from io import FileIO
 from typing import Any, TextIO, cast
 
 import structlog
@@ -53,14 +54,17 @@ class _Lines:
 
     def __init__(self, out: TextIO) -> None:
         self._out, self._lost = out, 0
+        buffer = getattr(out, "buffer", None)
+        raw = getattr(buffer, "raw", buffer)
+        # Past the buffer: a line that it could not get rid of would be tried again at the end of
+        # the process, and make its exit code 120.
+        self._file = raw if isinstance(raw, FileIO) else None
 
     def write(self, line: str) -> None:
         try:
-            self._out.write(line)
-            self._out.flush()
+            self._put(line)
             if self._lost:
-                self._out.write(self._gap())
-                self._out.flush()
+                self._put(self._gap())
         except OSError:
             self._lost += 1
         else:
@@ -68,6 +72,18 @@ class _Lines:
 
     def flush(self) -> None:
         """Every line was."""
+
+    def _put(self, line: str) -> None:
+        if self._file is None:
+            self._out.write(line)
+            self._out.flush()
+            return
+        rest = line.encode("utf-8", "backslashreplace")
+        while rest:
+            written = self._file.write(rest)
+            if written is None:
+                raise BlockingIOError("nobody reads the log")
+            rest = rest[written:]
 
     def _gap(self) -> str:
         told = {"message": "log could not be written", "lines_lost": self._lost, "level": "warning"}

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -94,5 +95,8 @@ def test_a_process_whose_log_is_on_a_full_device_ends_well() -> None:
         "for _ in range(3_000): log.info('more than any buffer holds')"
     )
     with Path("/dev/full").open("wb") as full:
-        done = subprocess.run([sys.executable, "-c", program], stderr=full, check=False, timeout=60)
+        done = subprocess.run(
+            [sys.executable, "-c", program], stderr=full, check=False, timeout=60,
+            env={k: v for k, v in os.environ.items() if k != "PYTHONUNBUFFERED"},
+        )  # fmt: skip
     assert done.returncode == 0
