@@ -98,4 +98,10 @@ class Replay:
     def _send(self, each: Recorded) -> None:
         topic = f"{self._prefix}.{each.table}"
         partition = each.partition % self._partitions
-        self._producer.produce(topic, each.value, each.key, partition=partition)
+        while True:
+            try:
+                self._producer.produce(topic, each.value, each.key, partition=partition)
+            except BufferError:  # as many wait as the client holds
+                self._producer.poll(0.1)
+            else:
+                return
