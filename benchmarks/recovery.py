@@ -53,14 +53,15 @@ class Recovery:
 def run(run: Run) -> Outcome:
     servers = run.resources.servers
     servers.start()
-    replay = _backlog(run, servers)
+    data = Films(Wire.AVRO, films.QUICK_ROWS if run.quick else films.ROWS)
+    replay = _backlog(run, servers, data)
     found: dict[str, list[Recovery]] = {}
     try:
         for _, destination in itertools.product(
             range(1 if run.quick else ROUNDS), destinations.all_of(servers)
         ):
             wait_for_calm(patience_s=0 if run.quick else 15.0)
-            recovery = _recovery(run, servers, destination, replay.topics)
+            recovery = _recovery(run, servers, destination, replay.topics, data.table)
             run.narrator.say(str(recovery))
             found.setdefault(destination.name, []).append(recovery)
     finally:
@@ -77,10 +78,8 @@ def run(run: Run) -> Outcome:
     )
 
 
-def _backlog(run: Run, servers: Servers) -> Replay:
+def _backlog(run: Run, servers: Servers, data: Films) -> Replay:
     """So many of the films, in a topic of their own."""
-    rows = films.QUICK_ROWS if run.quick else films.ROWS
-    data = Films(Wire.AVRO, rows)
     films.ensure(servers, data, run.narrator)
     wanted = QUICK_EVENTS if run.quick else EVENTS
     records = [
@@ -99,8 +98,9 @@ def _backlog(run: Run, servers: Servers) -> Replay:
 
 
 def _recovery(
-    run: Run, servers: Servers, destination: Destination, topics: Sequence[str]
+    run: Run, servers: Servers, destination: Destination, topics: Sequence[str], table: str
 ) -> Recovery:
+    """``table``: as the records name it, whatever their topic is."""
     destination.prepare()
     pipeline = pipelines.into(servers, destination.name, topics, destination.block)
     try:
@@ -118,9 +118,9 @@ def _recovery(
             with pipelines.running(servers, pipeline):
                 pipelines.wait_until_committed(servers, pipeline, topics, PATIENCE_S)
                 seconds = time.monotonic() - killed
-            _check(servers, destination, pipeline, topics)
+            _check(servers, destination, pipeline, topics, table)
     finally:
-        destination.remove(pipeline, TABLE)
+        destination.remove(pipeline, table)
     return Recovery(destination.name, behind, seconds)
 
 
@@ -131,10 +131,14 @@ def _behind(servers: Servers, pipeline: Pipeline, topics: Sequence[str]) -> int:
 
 
 def _check(
-    servers: Servers, destination: Destination, pipeline: Pipeline, topics: Sequence[str]
+    servers: Servers,
+    destination: Destination,
+    pipeline: Pipeline,
+    topics: Sequence[str],
+    table: str,
 ) -> None:
     expected = sum(servers.kafka.ends(topics).values())
-    found = destination.rows(pipeline, TABLE)
+    found = destination.rows(pipeline, table)
     if found != expected:
         raise FatalError(f"{destination.name} has {found:,} rows of {expected:,}")
 
