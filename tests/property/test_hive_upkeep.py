@@ -32,6 +32,8 @@ from tests.support.hive import Crash, Gate, counting, memory_store
 from tests.support.hive import settings as hive_settings
 from tests.support.hive_catalog import ModelHive
 
+pytestmark = pytest.mark.slow
+
 MONTH_S = 30 * 86_400.0
 
 
