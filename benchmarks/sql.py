@@ -110,7 +110,7 @@ def _batches(rows: int) -> list[Batch]:
 
 
 def _newer(batch: Batch) -> Batch:
-    return replace(batch, frame=batch.frame.with_columns(pl.col("version") + (1 << 32)))
+    return replace(batch, columns=batch.frame.with_columns(pl.col("version") + (1 << 32)))
 
 
 def _phase(name: str, sink: SqlSink, batches: Sequence[Batch], expected: Counts) -> Phase:

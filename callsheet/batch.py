@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Final, Protocol
+from typing import Final, Protocol, cast
 
 import polars as pl
 
@@ -62,6 +62,18 @@ FRAME_SCHEMA: Final[Mapping[str, pl.DataType]] = {
 the types that :class:`callsheet.schema.Kind` states, null where there is no such image."""
 
 
+class Columns(Protocol):
+    """Columns in a decoder's own memory. To make a frame of a few rows costs more than to decode
+    them, so it is made when somebody asks for it.
+    """
+
+    def __len__(self) -> int: ...
+    def frame(self) -> pl.DataFrame: ...
+    def times(self) -> tuple[int, int]:
+        """The least and the greatest ``ts_us``; there is at least one row."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Batch:
     """Rows of one table under one schema.
@@ -69,21 +81,40 @@ class Batch:
     Attributes:
         topic: all rows are of this topic; several of its partitions may be mixed.
         schema: of the images.
-        frame: ``FRAME_SCHEMA`` plus ``before`` and ``after``; one row per message, in log order
-            per partition; no null in ``op``, ``id``, ``ts_us``, ``version``, ``partition``,
-            ``offset``.
+        columns: what :attr:`frame` is made of, or that frame itself.
         messages: the raw records, ``messages[i]`` gave row ``i``.
         size_bytes: keys and values of the messages, for memory bounds.
     """
 
     topic: str
     schema: TableSchema
-    frame: pl.DataFrame
+    columns: pl.DataFrame | Columns
     messages: Sequence[Message]
     size_bytes: int
+    _frame: list[pl.DataFrame] = field(default_factory=list, init=False, repr=False, compare=False)
 
     def __len__(self) -> int:
         return len(self.messages)
+
+    @property
+    def frame(self) -> pl.DataFrame:
+        """``FRAME_SCHEMA`` plus ``before`` and ``after``; one row per message, in log order per
+        partition; no null in ``op``, ``id``, ``ts_us``, ``version``, ``partition``, ``offset``.
+        """
+        if isinstance(self.columns, pl.DataFrame):
+            return self.columns
+        if not self._frame:
+            self._frame.append(self.columns.frame())
+        return self._frame[0]
+
+    def times(self) -> tuple[int, int]:
+        """Source commit times of the oldest and of the newest row, microseconds since the epoch.
+        There is at least one row.
+        """
+        if isinstance(self.columns, pl.DataFrame):
+            times = self.columns["ts_us"]
+            return cast("int", times.min()), cast("int", times.max())
+        return self.columns.times()
 
     def next_offsets(self) -> dict[Partition, Offset]:
         """Per partition the offset after the batch's last row."""

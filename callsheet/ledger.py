@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import cast
 
 from callsheet.batch import Batch, Message, Offset, Partition
 from callsheet.errors import FatalError
@@ -181,8 +180,7 @@ class Ledger:
 
     def accepted(self, batch: Batch) -> None:
         ends = batch.next_offsets()
-        times = batch.frame["ts_us"]
-        oldest, newest = cast("int", times.min()), cast("int", times.max())
+        oldest, newest = batch.times()
         size = batch.size_bytes
         self._handfuls.append(Handful(batch.topic, batch.messages, ends, size, oldest, newest))
         self.events += len(batch)

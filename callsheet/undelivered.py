@@ -84,7 +84,7 @@ def restrict(batch: Batch, keep: Callable[[Message], bool]) -> Batch | None:
     messages = [m for m, kept in zip(batch.messages, mask, strict=True) if kept]
     size = sum(len(m.key() or b"") + len(m.value() or b"") for m in messages)
     frame = batch.frame.filter(pl.Series(mask, dtype=pl.Boolean))
-    return replace(batch, frame=frame, messages=messages, size_bytes=size)
+    return replace(batch, columns=frame, messages=messages, size_bytes=size)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,12 +4,23 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol, cast
+from dataclasses import dataclass
+from typing import Protocol, cast
 
 import polars as pl
 
 from callsheet.batch import FRAME_SCHEMA
 from callsheet.codec.plan import PLAN_VERSION
+
+
+class NativeColumns(Protocol):
+    """Rows in the native module's memory, for whoever speaks Arrow, or is the module itself."""
+
+    def __len__(self) -> int: ...
+    def __arrow_c_array__(self, requested_schema: object = None) -> tuple[object, object]: ...
+    def span(self, name: str) -> tuple[int, int] | None:
+        """The least and the greatest value of a column of integers."""
+        ...
 
 
 class NativeDecoder(Protocol):
@@ -21,8 +32,8 @@ class NativeDecoder(Protocol):
         keys: list[bytes | None],
         partitions: list[int],
         offsets: list[int],
-    ) -> tuple[Any, list[tuple[int, str]]]:
-        """Arrow columns of the accepted records in order, and (index, why) of the refused."""
+    ) -> tuple[NativeColumns, list[tuple[int, str]]]:
+        """Columns of the accepted records in order, and (index, why) of the refused."""
         ...
 
 
@@ -46,6 +57,30 @@ def load_native() -> NativeModule | None:
     return module if getattr(module, "PLAN_VERSION", None) == PLAN_VERSION else None
 
 
+@dataclass(frozen=True, slots=True)
+class DecodedColumns:
+    """Implements :class:`callsheet.batch.Columns`. ``absent``: what the records do not have."""
+
+    native: NativeColumns
+    absent: Sequence[str]
+
+    def __len__(self) -> int:
+        return len(self.native)
+
+    def frame(self) -> pl.DataFrame:
+        frame = pl.Series(self.native).struct.unnest()
+        if self.absent:
+            nulls = [pl.lit(None, FRAME_SCHEMA[name]).alias(name) for name in self.absent]
+            frame = frame.with_columns(nulls).select(*FRAME_SCHEMA, "before", "after")
+        return frame
+
+    def times(self) -> tuple[int, int]:
+        found = self.native.span("ts_us")
+        if found is None:
+            raise ValueError("no row has a time")
+        return found
+
+
 class ColumnarTable:
     """Decodes the records of one table under one pair of schemas."""
 
@@ -59,11 +94,7 @@ class ColumnarTable:
         keys: list[bytes | None],
         partitions: list[int],
         offsets: list[int],
-    ) -> tuple[pl.DataFrame, Sequence[int]]:
-        """The frame of the accepted records in their order, and the indices of the refused."""
+    ) -> tuple[DecodedColumns, Sequence[int]]:
+        """The accepted records in their order, and the indices of the refused."""
         columns, refused = self._decoder.decode(values, keys, partitions, offsets)
-        frame = pl.Series(columns).struct.unnest()
-        if self._absent:
-            nulls = [pl.lit(None, FRAME_SCHEMA[name]).alias(name) for name in self._absent]
-            frame = frame.with_columns(nulls).select(*FRAME_SCHEMA, "before", "after")
-        return frame, [index for index, _ in refused]
+        return DecodedColumns(columns, self._absent), [index for index, _ in refused]

@@ -14,7 +14,7 @@ from typing import Final, TypeVar, cast
 
 import polars as pl
 
-from callsheet.batch import Batch, Decoded, Message, Park, Poison, Skip, Truncation
+from callsheet.batch import Batch, Columns, Decoded, Message, Park, Poison, Skip, Truncation
 from callsheet.codec.avro_schema import SchemaError
 from callsheet.codec.binding import UNSUPPORTED, Dialect, Shape
 from callsheet.codec.columnar import NativeModule
@@ -235,7 +235,7 @@ class DebeziumDecoder:
         if table.columnar is None:
             return False
         bodies = table.shape.bodies(records)
-        frame, refused = table.columnar.decode(
+        columns, refused = table.columnar.decode(
             bodies.values,
             bodies.keys,
             [message.partition() for message in records.messages],
@@ -249,7 +249,7 @@ class DebeziumDecoder:
         outcome.truncations += judged.truncations
         kept = records.without(frozenset(refused))
         if kept.messages:
-            outcome.batches.append(_batch(topic, table.schema, frame, kept))
+            outcome.batches.append(_batch(topic, table.schema, columns, kept))
         return True
 
     # --- what is known --------------------------------------------------------------------------
@@ -297,13 +297,15 @@ def _by_topic(messages: Sequence[Message]) -> Mapping[str, Sequence[Message]]:
     return by_topic
 
 
-def _batch(topic: str, schema: TableSchema, frame: pl.DataFrame, records: Records) -> Batch:
-    if frame.height != len(records):
+def _batch(
+    topic: str, schema: TableSchema, columns: pl.DataFrame | Columns, records: Records
+) -> Batch:
+    if len(columns) != len(records):
         raise FatalError(
-            f"{frame.height} rows came of {len(records)} records of {topic}",
+            f"{len(columns)} rows came of {len(records)} records of {topic}",
             hint="this is a defect of the decoder: report it with the topic's schemas",
         )
-    return Batch(topic, schema, frame, records.messages, records.size_bytes)
+    return Batch(topic, schema, columns, records.messages, records.size_bytes)
 
 
 def _merged(outcomes: Sequence[_Outcome], parked: Sequence[Park]) -> Decoded:

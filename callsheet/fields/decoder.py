@@ -61,7 +61,7 @@ class RuledDecoder:
             return batch
         frame = projection.frame(batch.frame)
         misfits = projection.misfits(batch.frame, frame)
-        ruled = replace(batch, schema=projection.schema, frame=frame)
+        ruled = replace(batch, schema=projection.schema, columns=frame)
         if not misfits:
             return ruled
         lost = [Poison(batch.messages[m.index], m.reason, m.detail) for m in misfits]

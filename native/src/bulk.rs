@@ -33,6 +33,8 @@ pub enum Form {
     Base64,
     /// A SET's text as an array.
     Members,
+    /// A JSON object as it is.
+    Object,
 }
 
 #[derive(Debug, Deserialize)]
@@ -133,6 +135,7 @@ enum Values<'a> {
     Time(&'a [i64], Option<u8>),
     Base64(&'a BinaryViewArray),
     Members(&'a StringViewArray),
+    Object(&'a StringViewArray),
 }
 
 impl<'a> Part<'a> {
@@ -226,6 +229,7 @@ fn values(array: &ArrayRef, form: Form) -> Option<Values<'_>> {
         }
         (Form::Base64, DataType::BinaryView) => Values::Base64(array.as_binary_view()),
         (Form::Members, DataType::Utf8View) => Values::Members(array.as_string_view()),
+        (Form::Object, DataType::Utf8View) => Values::Object(array.as_string_view()),
         _ => return None,
     })
 }
@@ -270,6 +274,7 @@ impl Cell<'_> {
                 Some(())
             })?,
             Values::Members(values) => members(values.value(row), out),
+            Values::Object(values) => text::object(values.value(row), out)?,
         }
         Some(())
     }

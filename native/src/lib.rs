@@ -19,8 +19,9 @@ mod text;
 use std::sync::Arc;
 
 use arrow_array::ffi_stream::{FFI_ArrowArrayStream, RecordBatchStreamReader};
-use arrow_array::{ffi, Array, ArrayRef, Int32Array, Int64Array, RecordBatch, StructArray};
-use arrow_data::ArrayData;
+use arrow_array::{
+    cast::AsArray, ffi, types, Array, ArrayRef, Int32Array, Int64Array, RecordBatch, StructArray,
+};
 use arrow_schema::{DataType, Field, FieldRef};
 use pyo3::exceptions::{PyIndexError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
@@ -38,7 +39,7 @@ type Refusal = &'static str;
 
 /// A batch on its way to whoever speaks Arrow's `PyCapsule` interface.
 #[pyclass(frozen)]
-struct Columns(ArrayData);
+struct Columns(StructArray);
 
 #[pymethods]
 impl Columns {
@@ -49,8 +50,8 @@ impl Columns {
         requested_schema: Option<Bound<'py, PyAny>>,
     ) -> PyResult<(Bound<'py, PyCapsule>, Bound<'py, PyCapsule>)> {
         let _ = requested_schema; // we offer one schema only, as the interface allows
-        let (array, schema) =
-            ffi::to_ffi(&self.0).map_err(|fault| PyRuntimeError::new_err(fault.to_string()))?;
+        let (array, schema) = ffi::to_ffi(&self.0.to_data())
+            .map_err(|fault| PyRuntimeError::new_err(fault.to_string()))?;
         Ok((
             PyCapsule::new_with_value(py, schema, c"arrow_schema")?,
             PyCapsule::new_with_value(py, array, c"arrow_array")?,
@@ -60,6 +61,17 @@ impl Columns {
     fn __len__(&self) -> usize {
         self.0.len()
     }
+
+    /// The least and the greatest value of a column of 64-bit integers; None where it has no row, or
+    /// is no such column.
+    fn span(&self, name: &str) -> Option<(i64, i64)> {
+        let column = self.0.column_by_name(name)?.as_primitive_opt::<types::Int64Type>()?;
+        Some((aggregate(column, Ord::min)?, aggregate(column, Ord::max)?))
+    }
+}
+
+fn aggregate(column: &Int64Array, better: fn(i64, i64) -> i64) -> Option<i64> {
+    column.iter().flatten().reduce(better)
 }
 
 /// The envelope's key and rules, and the columns that only they make.
@@ -273,7 +285,7 @@ fn decode(
     partitions.truncate(rows);
     offsets.truncate(rows);
     let columns = machine.take(partitions, offsets)?;
-    Ok((Columns(columns.into_data()), refused))
+    Ok((Columns(columns), refused))
 }
 
 type Framed<'py> = (Vec<Bound<'py, PyBytes>>, Vec<(usize, Refusal)>);
@@ -381,22 +393,26 @@ impl Bulk {
         Ok(Self(plan))
     }
 
-    /// None where a row or a column needs another look than this one.
+    /// Of `Columns`, or of whatever hands out an Arrow stream. None where a row or a column needs
+    /// another look than this one.
     fn lines(
         &self,
         py: Python<'_>,
-        frame: &Bound<'_, PyAny>,
+        rows: &Bound<'_, PyAny>,
         deleted_at: &str,
     ) -> PyResult<Option<BulkLines>> {
-        let batches = records_of(frame)?
-            .collect::<Result<Vec<RecordBatch>, _>>()
-            .map_err(|fault| PyValueError::new_err(fault.to_string()))?;
+        let batches = match rows.cast::<Columns>() {
+            Ok(columns) => vec![RecordBatch::from(columns.get().0.clone())],
+            Err(_) => records_of(rows)?
+                .collect::<Result<_, _>>()
+                .map_err(|fault| PyValueError::new_err(fault.to_string()))?,
+        };
         Ok(py.detach(|| bulk::lines(&self.0, &batches, deleted_at)).map(BulkLines))
     }
 }
 
 /// Raised with every change of what a plan may say: Python uses no module of another version.
-const PLAN_VERSION: u32 = 2;
+const PLAN_VERSION: u32 = 3;
 
 #[pymodule]
 fn callsheet_native(module: &Bound<'_, PyModule>) -> PyResult<()> {

@@ -8,12 +8,13 @@ from typing import Any, Final, Protocol
 import orjson
 import polars as pl
 
-from callsheet.codec.columnar import NativeModule
+from callsheet.batch import Batch
+from callsheet.codec.columnar import DecodedColumns, NativeColumns, NativeModule
 from callsheet.schema import Column, Kind, TableSchema
 from sinks.elasticsearch import values
 from sinks.elasticsearch.fields import META
 
-READ: Final = ["op", "id", "ts_us", "version", "after"]
+_READ: Final = ["op", "id", "ts_us", "version", "after"]
 """Columns that the lines are made of: handing over the others costs more than a few rows do."""
 
 
@@ -39,11 +40,18 @@ class NativeLines(Protocol):
 class NativePlan(Protocol):
     """For one schema version and one alias."""
 
-    def lines(self, frame: pl.DataFrame, deleted_at: str) -> NativeLines | None:
-        """Of a frame with the columns ``READ``. None where a row needs a look of its own: it may be
-        one that JSON cannot hold.
+    def lines(self, rows: pl.DataFrame | NativeColumns, deleted_at: str) -> NativeLines | None:
+        """Of :func:`rows_of`. None where a row needs a look of its own: it may be one that JSON
+        cannot hold.
         """
         ...
+
+
+def rows_of(batch: Batch) -> pl.DataFrame | NativeColumns:
+    """What the native module reads of a batch; its own columns it takes as they are."""
+    if isinstance(batch.columns, DecodedColumns):
+        return batch.columns.native
+    return batch.frame[_READ]
 
 
 def native_plan(
@@ -99,4 +107,5 @@ _FORMS: Final[dict[Kind, Any]] = {
     Kind.DATE: "date",
     Kind.BYTES: "base64",
     Kind.BITS: "base64",
+    Kind.JSON: "object",
 }

@@ -15,7 +15,7 @@ from callsheet.errors import PoisonRecordError, Reason
 from callsheet.ports import Clock
 from sinks.elasticsearch import values
 from sinks.elasticsearch.columns import ColumnPlan
-from sinks.elasticsearch.native import READ, NativeLines, NativePlan, native_plan
+from sinks.elasticsearch.native import NativeLines, NativePlan, native_plan, rows_of
 from sinks.elasticsearch.rows import RowPlan
 
 SMALL: Final = 192
@@ -79,7 +79,7 @@ class Renderer:
         plans = self._plan(batch, alias)
         deleted_at = values.instant_text(int(self.clock.time() * 1_000_000))
         if plans.native is not None:
-            found = plans.native.lines(batch.frame[READ], deleted_at)
+            found = plans.native.lines(rows_of(batch), deleted_at)
             if found is not None:
                 return self._of_native(batch, found)
         elif len(batch) > SMALL:

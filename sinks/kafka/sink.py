@@ -161,7 +161,7 @@ class KafkaSink:
         messages = [batch.messages[row] for row in rows]
         size_bytes = batch.size_bytes * len(rows) // len(batch)
         frame = batch.frame[pl.Series(rows, dtype=pl.UInt32)]
-        return replace(batch, frame=frame, messages=messages, size_bytes=size_bytes)
+        return replace(batch, columns=frame, messages=messages, size_bytes=size_bytes)
 
     def _transaction(self) -> Transaction:
         if self._context.transaction is None:

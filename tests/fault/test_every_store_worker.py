@@ -73,16 +73,20 @@ def crew(
         yield crew
 
 
-def a_change_of_two_days(scene: Scene) -> None:
-    """Of one row in one transaction, so that a range of the audit has two files; it holds one lock,
-    and so cannot be in anybody's deadlock.
-    """
+LONG_AGO_US: Final = 1_772_366_400_000_000
+"""2026-03-01, of a transaction's commit: Debezium takes the commit time that the GTID event has, as
+it came from the transaction's first server, whatever the clock of its rows said.
+"""
+
+
+def changes_of_two_days(scene: Scene) -> None:
+    """Of one row, one right after the other, so that a range of the audit has two files."""
     change = "UPDATE titles SET votes = COALESCE(votes, 0) + 1 ORDER BY title_id LIMIT 1"
-    with scene.job.database.engine(Role.ADMIN).begin() as connection:
-        connection.exec_driver_sql("SET timestamp = UNIX_TIMESTAMP('2026-03-01 12:00:00')")
-        connection.exec_driver_sql(change)
-        connection.exec_driver_sql("SET timestamp = DEFAULT")
-        connection.exec_driver_sql(change)
+    with scene.job.database.engine(Role.ADMIN).connect() as connection:
+        for committed_us in (LONG_AGO_US, "DEFAULT"):
+            connection.exec_driver_sql(f"SET SESSION original_commit_timestamp = {committed_us}")
+            connection.exec_driver_sql(change)
+            connection.commit()
 
 
 def strike(crew: Crew, points: Points, *, freeze: bool = False) -> dict[str, int]:
@@ -93,7 +97,7 @@ def strike(crew: Crew, points: Points, *, freeze: bool = False) -> dict[str, int
     def are_hit() -> bool:
         nonlocal again_s
         if "moved_some" in points.values() and time.monotonic() >= again_s:
-            a_change_of_two_days(crew.scene)
+            changes_of_two_days(crew.scene)
             again_s = time.monotonic() + 3 * ROTATION_S
         return all(crew.is_hit(sink) for sink in points)
 

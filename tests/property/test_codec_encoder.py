@@ -87,7 +87,7 @@ def test_a_row_that_cannot_be_written_is_named_and_leaves_nothing(
     frame = batch.frame.with_columns(pl.when(present).then(after).otherwise(None).alias("after"))
     whole = EventEncoder(batch.topic, batch.schema, 5, load_native())
 
-    encoded = whole.encode(replace(batch, frame=frame))
+    encoded = whole.encode(replace(batch, columns=frame))
 
     assert list(encoded.refused) == [bad] * is_hurt
     assert all(f.reason is Reason.UNREPRESENTABLE for f in encoded.refused.values())

@@ -129,7 +129,7 @@ class InTransaction:
         self._again(deadline)
         # The laws count versions from 1; an event's version says which binlog file it is from.
         version = pl.col("version") + (1 << OFFSET_BITS)
-        batch = replace(batch, frame=batch.frame.with_columns(version))
+        batch = replace(batch, columns=batch.frame.with_columns(version))
         self.inner.write(batch, deadline)
         self._taken.append(batch)
 

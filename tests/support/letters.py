@@ -124,4 +124,4 @@ class SourceVersions(LineDecoder):
 def _versioned(batch: Batch) -> Batch:
     versions = [cast("Redriven", m).original.offset() + 1 for m in batch.messages]
     column = pl.Series("version", versions, dtype=pl.Int64)
-    return replace(batch, frame=batch.frame.with_columns(column))
+    return replace(batch, columns=batch.frame.with_columns(column))

@@ -261,9 +261,9 @@ def test_a_source_is_not_its_own_replica(replica: Replica, opened: Opened) -> No
     frame = batch.frame.with_columns(gtid=pl.lit(f"{identity}:17"))
     sink = opened()
     with pytest.raises(FatalError, match="is the source of"):
-        sink.write(replace(batch, frame=frame), within(5))
+        sink.write(replace(batch, columns=frame), within(5))
     # Another database of the same server is a replica like any other.
-    put(sink, replace(batch, frame=frame, schema=a_schema(NAME)))
+    put(sink, replace(batch, columns=frame, schema=a_schema(NAME)))
     assert len(replica.rows("titles")) == 1
 
 

@@ -71,6 +71,18 @@ def test_a_batch_has_exactly_the_stated_columns(bench: Bench) -> None:
     assert batch.next_offsets() == {Partition(TOPIC, 0): 8, Partition(TOPIC, 1): 10}
 
 
+def test_times_are_those_of_the_frame_which_is_made_once(bench: Bench) -> None:
+    several = [an_envelope(after=a_title(n), ts_us=1_000_000 * n) for n in (3, 1, 2)]
+
+    [batch] = bench.decoder().decode([bench.message(each) for each in several]).batches
+
+    assert batch.times() == (1_000_000, 3_000_000)
+    assert batch.frame["ts_us"].to_list() == [3_000_000, 1_000_000, 2_000_000]
+    assert batch.frame is batch.frame
+    ruled = dataclasses.replace(batch, columns=batch.frame.with_columns(ts_us=pl.lit(5)))
+    assert ruled.times() == (5, 5)
+
+
 def test_a_delete_is_known_by_its_before(bench: Bench) -> None:
     decoded = bench.decoder().decode([bench.message(an_envelope("d", before=a_title(5)))])
 

@@ -6,6 +6,7 @@ import base64
 import json
 import struct
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -23,10 +24,11 @@ from callsheet.ports import SystemClock
 from callsheet.schema import Column, Kind
 from sinks.elasticsearch import values
 from sinks.elasticsearch.columns import ColumnPlan
-from sinks.elasticsearch.native import native_plan
+from sinks.elasticsearch.native import native_plan, rows_of
 from sinks.elasticsearch.render import SMALL, Rendered, Renderer
 from sinks.elasticsearch.rows import RowPlan
 from tests.support.batches import Row, a_batch, a_schema, delete, upsert
+from tests.support.decoder_bench import Bench
 
 NOW = "2026-11-23T00:00:00.000000Z"
 NATIVE = load_native()
@@ -89,7 +91,9 @@ GENERATED: dict[str, st.SearchStrategy[Any]] = {
     "text": TEXT,
     'odd "name"': TEXT,
     "members": st.sampled_from(["", "a", "a,b", "é,😀"]),
-    "json": JSON_VALUES.map(lambda value: json.dumps(value, indent=1, ensure_ascii=False)),
+    "json": st.one_of(st.dictionaries(TEXT, JSON_VALUES, max_size=3), JSON_VALUES).map(
+        lambda value: json.dumps(value, indent=1, ensure_ascii=False)
+    ),
     "day": st.dates(date(1, 1, 1), date(9999, 12, 31)),
     **{f"time{f}": TIMES for f in (None, 0, 3, 6)},
     **{f"at{f}": DATETIMES for f in (None, 0, 1, 6)},
@@ -148,7 +152,7 @@ def test_both_renderers_agree(changes: list[Row]) -> None:
     assert columns == by_row(batch)
 
 
-OTHER_KINDS = (Kind.JSON, Kind.GEOMETRY, Kind.VECTOR)
+OTHER_KINDS = (Kind.GEOMETRY, Kind.VECTOR)
 """Those that the native module does not write, beside floats of 32 bits."""
 NATIVE_SCHEMA = a_schema(*(c for c in COLUMNS if c.kind not in OTHER_KINDS and c.name != "single"))
 
@@ -162,7 +166,7 @@ def test_the_native_module_writes_what_rows_write(changes: list[Row]) -> None:
     assert plan is not None
     lines = plan.lines(batch.frame, NOW)
     if lines is None:
-        assert any(len(row.id.encode()) > values.LONGEST_ID for row in changes)
+        assert any(len(row.id.encode()) > values.LONGEST_ID or is_wrapped(row) for row in changes)
         return
     assert list(lines.ids) == [row.id for row in changes]
     assert list(lines.rows) == list(range(len(changes)))
@@ -195,6 +199,80 @@ def test_a_date_beyond_the_calendar_is_left_to_a_closer_look(days: int) -> None:
     assert plan is not None
     assert plan.lines(frame, NOW) is None
     assert plan.lines(batch.frame, NOW) is not None
+
+
+@needs_native
+@pytest.mark.parametrize(
+    ("text", "written"),
+    [
+        (' {"a":\n 1.50}', b' {"a":  1.50}'),
+        ('{"a":[1,\r\n2]}', b'{"a":[1,  2]}'),
+        ("{}", b"{}"),
+        (r'{"a":"\ud83d\ude00"}', rb'{"a":"\ud83d\ude00"}'),
+        ('{"a":%s}' % ("1" * 40), b'{"a":%b}' % (b"1" * 40)),
+    ],
+)
+def test_a_json_object_is_embedded_as_it_is(text: str, written: bytes) -> None:
+    batch = a_batch([upsert(1, v=text)], a_schema(Column("v", Kind.JSON)))
+    plan = native_plan(NATIVE, batch.schema, "t", batch.frame.schema["after"])
+    assert plan is not None
+    lines = plan.lines(batch.frame, NOW)
+    assert lines is not None
+    assert lines.join([0]).endswith(b',"v":%b}\n' % written)
+    assert lines.join([0]) == only(RowPlan(batch.schema, "t", batch.frame.schema["after"]), batch)
+
+
+@needs_native
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{",
+        "{}}",
+        '{},"other":{}',
+        '{"a":[1,]}',
+        '{"a":01}',
+        '{"a":1e999}',
+        r'{"a":"\ud800"}',
+        '{"a":"\t"}',
+        '{"a":%s}' % ("[" * 400 + "]" * 400),
+        "null",
+        "[{}]",
+        "1",
+    ],
+)
+def test_other_json_and_what_may_be_none_is_left_to_a_closer_look(text: str) -> None:
+    batch = a_batch([upsert(1, v=text)], a_schema(Column("v", Kind.JSON)))
+    plan = native_plan(NATIVE, batch.schema, "t", batch.frame.schema["after"])
+    assert plan is not None
+    assert plan.lines(batch.frame, NOW) is None
+
+
+def is_wrapped(row: Row) -> bool:
+    text = (row.after or {}).get("json")
+    return text is not None and not values.is_object(text)
+
+
+def only(plan: RowPlan, batch: Batch) -> bytes:
+    (line,) = plan.lines(*listed(batch), NOW)
+    assert isinstance(line, bytes)
+    return line
+
+
+@needs_native
+@pytest.mark.parametrize("wire", ["avro", "json"])
+def test_a_decoders_own_columns_and_their_frame_make_the_same_lines(wire: str) -> None:
+    bench = Bench(wire, NATIVE)
+    [batch] = bench.decoder(small_batch_threshold=0).decode(bench.titles(5)).batches
+    plan = native_plan(NATIVE, batch.schema, "t", batch.frame.schema["after"])
+    assert plan is not None
+    assert not isinstance(rows_of(batch), pl.DataFrame)
+    own = plan.lines(rows_of(batch), NOW)
+    framed = plan.lines(rows_of(replace(batch, columns=batch.frame)), NOW)
+    assert own is not None
+    assert framed is not None
+    assert own.join(range(5)) == framed.join(range(5))
+    assert len(own.ids) == 5
 
 
 @needs_native

@@ -166,7 +166,7 @@ def test_the_uuid_is_that_of_the_contract(identities: list[dict[str, Any]]) -> N
         pl.Series(name, [each[name] for each in identities], batch.frame.schema[name])
         for name in identities[0]
     )
-    batch = replace(batch, frame=frame)
+    batch = replace(batch, columns=frame)
     assert uuids(frame, "studio", batch.topic).to_list() == oracle(batch).to_list()
 
 

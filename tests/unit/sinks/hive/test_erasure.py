@@ -45,7 +45,7 @@ class Audit:
         sink.assigned([P0])
         batch = a_batch(rows, first_offset=first, first_version=100 + first)
         moved = batch.frame.with_columns(pl.col("ts_us") + day * DAY_US)
-        object.__setattr__(batch, "frame", moved)
+        object.__setattr__(batch, "columns", moved)
         sink.write(batch, within())
         sink.flush(within())
         sink.close()

@@ -56,7 +56,7 @@ class Audit:
         batch = a_batch(rows, schema, first_offset=self.offset)
         if before:
             images = pl.Series("before", list(before), dtype=batch.frame.schema["after"])
-            batch = replace(batch, frame=batch.frame.with_columns(images))
+            batch = replace(batch, columns=batch.frame.with_columns(images))
         self.offset += len(rows)
         sink = a_sink(self.store)
         sink.open()
@@ -139,7 +139,7 @@ def test_a_change_at_a_snapshots_own_position_came_after_it() -> None:
     sink = a_sink(made.store)
     sink.open()
     sink.assigned([Partition(TOPIC, 0)])
-    sink.write(replace(batch, frame=frame), within())
+    sink.write(replace(batch, columns=frame), within())
     sink.flush(within())
     sink.close()
     assert made.names() == {"1": "changed"}
