@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -13,15 +12,14 @@ import polars as pl
 import sqlalchemy as sa
 from sqlalchemy.dialects import mysql
 
-from callsheet.errors import PreconditionError, RetryableError
+from callsheet.errors import PreconditionError
 from callsheet.event import decode_id
 from callsheet.schema import TableSchema
 from callsheet.sink import Holding
 from sinks.sql import changes, control
 from sinks.sql.catalog import versions_table
-from sinks.sql.mysql.dialect import MySql
 from sinks.sql.settings import SqlSettings
-from sinks.sql.trouble import Failed, told
+from sinks.sql.visit import Visit
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +40,8 @@ class SqlEraser:
     """Implements :class:`callsheet.sink.Eraser`."""
 
     def __init__(self, settings: SqlSettings, pipeline: str, config_dir: str) -> None:
-        self._template, self._address = settings.table, settings.address.render_as_string()
-        self._pipeline = pipeline
-        self._dialect = MySql(settings, config_dir)
-        self._engine = self._dialect.engine(answer_timeout_s=settings.answer_timeout_seconds)
+        self._template, self._pipeline = settings.table, pipeline
+        self._visit = Visit(settings, config_dir)
 
     def look(
         self, topic: str, schema: TableSchema, identifiers: Collection[str]
@@ -54,7 +50,7 @@ class SqlEraser:
         return {identifier: self._holding(schema, identifier) for identifier in identifiers}
 
     def _holding(self, schema: TableSchema, identifier: str) -> Holding:
-        with self._transaction() as connection:
+        with self._visit.transaction() as connection:
             place = self._place(connection, schema, identifier)
             if place is None:
                 return Holding(has_values=False, version=None)
@@ -66,7 +62,7 @@ class SqlEraser:
             self._erase(schema, identifier)
 
     def _erase(self, schema: TableSchema, identifier: str) -> None:
-        with self._transaction() as connection:
+        with self._visit.transaction() as connection:
             # The version's row is locked: a worker that writes this row waits, or we do.
             place = self._place(connection, schema, identifier)
             if place is None:
@@ -106,24 +102,13 @@ class SqlEraser:
         us = control.Owner(schema.source, schema.qualified_name, self._pipeline)
         if found is None or found[0] != us:
             raise PreconditionError(
-                f"{name} at {self._address} is not what {self._pipeline} replicates "
+                f"{name} at {self._visit.address} is not what {self._pipeline} replicates "
                 f"{schema.qualified_name} of {schema.source} into",
                 hint="name the pipeline that writes it: callsheet_owner says which",
             )
 
     def close(self) -> None:
-        self._engine.dispose()
-
-    @contextmanager
-    def _transaction(self) -> Iterator[sa.Connection]:
-        try:
-            with told(self._dialect), self._engine.begin() as connection:
-                yield connection
-        except Failed as failure:
-            error = failure.as_error(self._address)
-            if isinstance(error, RetryableError):
-                raise error from failure
-            raise PreconditionError(error.message, hint=error.hint) from failure
+        self._visit.close()
 
 
 def _stored(identifier: str) -> bytes:

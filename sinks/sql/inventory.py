@@ -7,12 +7,10 @@ from typing import Final
 
 import sqlalchemy as sa
 
-from callsheet.errors import PreconditionError, RetryableError
 from callsheet.schema import TableSchema
 from sinks.sql.catalog import versions_table
-from sinks.sql.mysql.dialect import MySql
 from sinks.sql.settings import SqlSettings
-from sinks.sql.trouble import Failed, told
+from sinks.sql.visit import Visit
 
 PAGE_ROWS: Final = 2_000
 
@@ -21,37 +19,30 @@ class SqlInventory:
     """Implements :class:`callsheet.sink.Inventory`."""
 
     def __init__(self, settings: SqlSettings, config_dir: str) -> None:
-        self._template, self._address = settings.table, settings.address.render_as_string()
-        self._dialect = MySql(settings, config_dir)
-        self._engine = self._dialect.engine(answer_timeout_s=settings.ddl_timeout_seconds)
+        self._template = settings.table
+        self._visit = Visit(settings, config_dir, answer_timeout_s=settings.ddl_timeout_seconds)
 
     def alive(self, topic: str, schema: TableSchema) -> int:
         del topic
-        try:
-            with told(self._dialect), self._engine.connect() as connection:
-                table = self._versions(connection, schema)
-                if table is None:
-                    return 0
-                counted = sa.select(sa.func.count()).where(table.c.is_deleted == 0)
-                return int(connection.execute(counted).scalar_one())
-        except Failed as failure:
-            raise self._error(failure) from failure
+        with self._visit.connection() as connection:
+            table = self._versions(connection, schema)
+            if table is None:
+                return 0
+            counted = sa.select(sa.func.count()).where(table.c.is_deleted == 0)
+            return int(connection.execute(counted).scalar_one())
 
     def older(self, topic: str, schema: TableSchema, version: int) -> Iterator[Sequence[str]]:
         del topic
         after = b""
-        try:
-            with told(self._dialect), self._engine.connect() as connection:
-                table = self._versions(connection, schema)
-                while table is not None:
-                    rows = connection.execute(page(table, version, after)).all()
-                    connection.rollback()  # a page is a view of its own, and holds up no purge
-                    if not rows:
-                        return
-                    yield [bytes(row.long_id or row.id).decode() for row in rows]
-                    after = bytes(rows[-1].id)
-        except Failed as failure:
-            raise self._error(failure) from failure
+        with self._visit.connection() as connection:
+            table = self._versions(connection, schema)
+            while table is not None:
+                rows = connection.execute(page(table, version, after)).all()
+                connection.rollback()  # a page is a view of its own, and holds up no purge
+                if not rows:
+                    return
+                yield [bytes(row.long_id or row.id).decode() for row in rows]
+                after = bytes(rows[-1].id)
 
     def _versions(self, connection: sa.Connection, schema: TableSchema) -> sa.TableClause | None:
         """None where the replica has never had the table."""
@@ -71,13 +62,7 @@ class SqlInventory:
         )
 
     def close(self) -> None:
-        self._engine.dispose()
-
-    def _error(self, failure: Failed) -> RetryableError | PreconditionError:
-        error = failure.as_error(self._address)
-        if isinstance(error, RetryableError):
-            return error
-        return PreconditionError(error.message, hint=error.hint)
+        self._visit.close()
 
 
 def page(table: sa.TableClause, version: int, after: bytes) -> sa.Select[tuple[bytes, bytes]]:

@@ -41,7 +41,7 @@ def crew(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Crew]:
     if not is_whole_matrix(request.config):
-        pytest.skip("make test-faults has it; make test has the same for each store alone")
+        pytest.skip("make test-faults")
     live_stack: Stack = request.getfixturevalue("live_stack")
     with a_crew(live_stack, tmp_path_factory.mktemp("every_store_records")) as crew:
         yield crew

@@ -97,16 +97,6 @@ def grows(running: Running, what: str) -> None:
     until(lambda: consumed(running) > before + RATE_PER_S // 2, what)
 
 
-def test_a_worker_that_is_killed_again_and_again(running: Running) -> None:
-    with load_on(running.job, seed=21):
-        for _ in range(3):
-            grows(running, "it works before it is killed")
-            running.worker.kill_children()
-    running.check()
-    (state,) = running.worker.states()
-    assert state.restarts == 3
-
-
 def test_elasticsearch_is_killed_under_load(running: Running) -> None:
     with load_on(running.job, seed=22):
         grows(running, "it works before")
@@ -122,23 +112,6 @@ def held_cause(running: Running) -> str:
     (state,) = running.worker.states()
     status = state.status
     return status.held_cause if status and status.held_since_s is not None else ""
-
-
-def test_elasticsearch_is_frozen_for_a_while(running: Running) -> None:
-    with load_on(running.job, seed=23):
-        grows(running, "it works before")
-        running.stack.pause("elasticsearch")
-        read = consumed(running)
-        until(lambda: lag(running) > 10 * RATE_PER_S, "changes wait for ten seconds")
-        assert running.worker.get("/livez").is_success
-        assert running.worker.get("/readyz").is_success, "ten seconds are not too long"
-        running.stack.resume("elasticsearch")
-        until(lambda: consumed(running) > read, "it goes on")
-    running.check()
-
-
-def lag(running: Running) -> int:
-    return sum(place.lag or 0 for place in running.job.offsets(running.pipeline))
 
 
 def test_the_registry_is_away_when_a_new_schema_arrives(running: Running) -> None:

@@ -206,20 +206,9 @@ class Supervised:
 CHILD = (sys.executable, "-m", "callsheet.child")
 
 
-@pytest.mark.parametrize(
-    ("step", "number"),
-    [
-        (Step.FETCHED, 1),
-        (Step.FETCHED, 4),
-        (Step.WRITTEN, 3),
-        (Step.ACKNOWLEDGED, 2),
-        (Step.COMMITTING, 1),
-        (Step.COMMITTED, 1),
-    ],
-)
-def test_a_worker_killed_at_any_step_loses_nothing(
-    scene: Scene, tmp_path: Path, step: Step, number: int
-) -> None:
+def test_a_worker_killed_among_letters_loses_none(scene: Scene, tmp_path: Path) -> None:
+    """Every crash point: test_every_store_worker.py."""
+    step, number = Step.ACKNOWLEDGED, 2
     scene.change(300)
     scene.spoil(6)
     scene.change(300)

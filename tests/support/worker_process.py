@@ -159,13 +159,6 @@ class WorkerProcess:
         self.process.wait()
         psutil.wait_procs([psutil.Process(p) for p in pids if psutil.pid_exists(p)], timeout=10)
 
-    def kill_children(self) -> list[int]:
-        """kill -9 of the working processes only; the parent starts them again."""
-        _, *children = self.pids()
-        for pid in children:
-            os.kill(pid, signal.SIGKILL)
-        return children
-
     def stop(self) -> int:
         """SIGTERM, as an operator would; returns its exit code."""
         if self.process.poll() is None:
