@@ -22,12 +22,14 @@ from callsheet.kafka.faults import REFUSED, translated
 from callsheet.kafka.places import as_client_partitions, partition_of, partitions_of, placed
 from callsheet.kafka.settings import Connection, Membership, consumer_config
 from callsheet.kafka.troubles import ClientTroubles
-from callsheet.ports import Clock, RebalanceListener, SystemClock
+from callsheet.ports import Clock, Deadline, RebalanceListener, SystemClock
 
 _CHUNK_EVENTS = 1_000
 _COMMITTED_TIMEOUT_S = 5.0
 """Of one try; the loop stands still meanwhile."""
 _CLOSE_TIMEOUT_S = 10.0
+_LET_GO_S = 10.0
+_NAP_S = 0.05
 _error_of = ClientMessage.error
 
 
@@ -53,7 +55,7 @@ class GroupConsumer:
         self._is_subscribed = self._is_closing = False
         self._answers: deque[tuple[KafkaError | None, list[TopicPartition]]] = deque()
         self._unanswered = self._stale = 0
-        clock = clock or SystemClock()
+        self._clock = clock = clock or SystemClock()
         self._troubles = ClientTroubles(log, clock)
         self._listener: RebalanceListener | None = None
         self._unplaced: list[TopicPartition] = []
@@ -72,7 +74,7 @@ class GroupConsumer:
 
     def subscribe(self, topics: Sequence[str], listener: RebalanceListener) -> None:
         if self._is_subscribed:
-            self._client.unsubscribe()
+            self._let_go()
         self._is_subscribed = True
         self._client.subscribe(
             list(topics),
@@ -80,6 +82,23 @@ class GroupConsumer:
             on_revoke=partial(self._revoke, listener),
             on_lost=partial(self._lose, listener),
         )
+
+    def _let_go(self) -> None:
+        """Unsubscribe, and wait until the client has given up what it had.
+
+        A rebalance that is under way keeps it from that for a moment. Subscribed to in that moment,
+        the same partitions would be ours again without a change, so without a word to the listener:
+        read, and thrown away as nobody's.
+        """
+        self._client.unsubscribe()
+        deadline = Deadline.after(self._clock, _LET_GO_S)
+        while self._client.assignment():
+            if deadline.expired():
+                raise FatalError(
+                    "Kafka's client does not let go of its partitions",
+                    hint="nothing is lost: the worker starts again from what is committed",
+                )
+            self._client.consume(1, _NAP_S)  # its callbacks; what it reads will be read again
 
     def _assign(
         self, listener: RebalanceListener, client: Consumer, found: list[TopicPartition]
@@ -156,6 +175,11 @@ class GroupConsumer:
 
     def assignment(self) -> frozenset[Partition]:
         return frozenset(map(partition_of, self._client.assignment()))
+
+    @property
+    def waiting(self) -> frozenset[Partition]:
+        """Ours, but that nobody could say yet where to start."""
+        return frozenset(partitions_of(self._unplaced))
 
     # --- reading --------------------------------------------------------------------------------
 

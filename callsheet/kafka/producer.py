@@ -196,6 +196,38 @@ class TransactionalProducer:
             with suppress(RetryableError):
                 self.open(Deadline.after(self._clock, 1.0))
 
+    def disown(self, partitions: Iterable[Partition], membership: object) -> bool:
+        """End a transaction of ours that brokers have forgotten to end, as one that was aborted.
+
+        Seen with Kafka 4.3: a broker frozen for a minute took an abort as complete while no
+        partition had a leader, and the offsets' own never got the marker; nobody can read them from
+        then on. A marker counts for all that its producer has open in a partition, so one more
+        transaction there, aborted, ends it. What is sent in it is never committed.
+
+        Returns False if it could not be done now. Whoever is not ready has nothing to disown yet:
+        :meth:`revive` comes first.
+        """
+        if not self._is_ready or self._is_open or self.failure:
+            return False
+        deadline = Deadline.after(self._clock, self._budget_s)
+        held = [TopicPartition(p.topic, p.number, 0) for p in partitions]
+        client = self._client
+        try:
+            client.begin_transaction()
+            self._calls.insist(
+                lambda s: client.send_offsets_to_transaction(held, membership, s),
+                "taking back offsets",
+                deadline,
+            )
+            self._calls.insist(client.abort_transaction, "aborting the transaction", deadline)
+        except KafkaException as error:
+            self._replace(LostError(f"taking back offsets: {error.args[0].str()}", State.LOST))
+            return False
+        except LostError as error:
+            self._replace(error)
+            return False
+        return True
+
     def close(self) -> None:
         """Nothing is raised: whoever closes may be on the way out because of an error already, and
         what could not be aborted is ended by the broker or by our successor.

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Collection, Mapping, Sequence
-from typing import Protocol
+from contextlib import suppress
+from typing import Final, Protocol
 
 from structlog.typing import FilteringBoundLogger
 
@@ -23,6 +24,18 @@ class Member(Consumer, Protocol):
         FencedError: we are no member of the group.
         """
         ...
+
+    @property
+    def waiting(self) -> frozenset[Partition]:
+        """Ours, but that nobody could say yet where to start."""
+        ...
+
+
+HELD_S: Final = 15.0
+"""Offsets that are not told for so long are asked for in another way: see
+:meth:`TransactionalProducer.disown`. Any transaction that ends by itself has ended sooner, but for
+one of another worker that died, and that one we leave alone.
+"""
 
 
 class TransactionalConsumer:
@@ -44,6 +57,7 @@ class TransactionalConsumer:
         self._consumer, self._producer = consumer, producer
         self._budget_s, self._clock = budget_s, clock
         self._answers: deque[Mapping[Partition, Offset] | RetryableError] = deque()
+        self._waiting_since_s: float | None = None
 
     def subscribe(self, topics: Sequence[str], listener: RebalanceListener) -> None:
         self._answers.clear()
@@ -52,7 +66,19 @@ class TransactionalConsumer:
 
     def poll(self, max_events: int, timeout_s: float) -> Sequence[Message]:
         self._producer.revive()
+        self._free_offsets()
         return self._consumer.poll(max_events, timeout_s)
+
+    def _free_offsets(self) -> None:
+        waiting, now_s = self._consumer.waiting, self._clock.monotonic()
+        if not waiting:
+            self._waiting_since_s = None
+        elif self._waiting_since_s is None:
+            self._waiting_since_s = now_s
+        elif now_s >= self._waiting_since_s + HELD_S:
+            self._waiting_since_s = now_s
+            with suppress(FencedError):
+                self._producer.disown(waiting, self._consumer.membership())
 
     def ends(self) -> Mapping[Partition, Offset]:
         return self._consumer.ends()

@@ -10,7 +10,7 @@ import structlog
 from confluent_kafka import TopicPartition
 
 from callsheet.batch import Offset, Partition
-from callsheet.errors import RetryableError
+from callsheet.errors import FatalError, RetryableError
 from callsheet.kafka.consumer import GroupConsumer
 from callsheet.kafka.settings import Connection, Membership
 from tests.support.clock import FakeClock
@@ -23,6 +23,9 @@ class Client:
 
     def __init__(self) -> None:
         self.assigned: list[list[tuple[str, int, int]]] = []
+        self.subscribed: list[int] = []
+        """At which poll."""
+        self.polls = self.busy_until = self.rebalance_polls = 0
 
     def committed(self, found: list[TopicPartition], timeout: float) -> list[TopicPartition]:
         return [TopicPartition(tp.topic, tp.partition, 7) for tp in found]
@@ -34,7 +37,17 @@ class Client:
         pass
 
     def consume(self, number: int, timeout: float) -> list[Any]:
+        self.polls += 1
         return []
+
+    def subscribe(self, topics: list[str], **_: Any) -> None:
+        self.subscribed.append(self.polls)
+
+    def unsubscribe(self) -> None:
+        self.busy_until = self.polls + self.rebalance_polls
+
+    def assignment(self) -> list[TopicPartition]:
+        return [TopicPartition("films", 0)] if self.polls < self.busy_until else []
 
 
 class Listener:
@@ -106,3 +119,27 @@ def test_what_waits_can_be_taken_away_again(
     clock.advance(5)
     consumer.poll(10, 0)
     assert (client.assigned, listener.revoked) == ([[]], [])
+
+
+def test_who_joins_anew_has_let_go_of_everything_before(consumer: Any, client: Client) -> None:
+    client.rebalance_polls = 3
+    consumer.subscribe(["films"], Listener())
+    consumer.subscribe(["films"], Listener())
+    assert client.subscribed == [0, 3]
+
+
+def test_a_client_that_never_lets_go_ends_the_worker(
+    consumer: Any, client: Client, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client.rebalance_polls = 1_000_000
+    monkeypatch.setattr(client, "consume", lambda *_: clock.advance(1))
+    consumer.subscribe(["films"], Listener())
+    with pytest.raises(FatalError, match="does not let go"):
+        consumer.subscribe(["films"], Listener())
+
+
+def test_what_waits_is_told(consumer: Any, client: Client) -> None:
+    listener = Listener()
+    assert consumer.waiting == frozenset()
+    consumer._assign(listener, client, [TopicPartition("films", 0)])
+    assert consumer.waiting == {P0}

@@ -12,9 +12,10 @@ import structlog
 from callsheet.batch import Offset, Partition
 from callsheet.errors import DeadLetterError, FencedError, Reason, RetryableError
 from callsheet.kafka.producer import TransactionalProducer
-from callsheet.kafka.transaction import Member, TransactionalConsumer, TransactionalLetters
-from callsheet.ports import Deadline, RebalanceListener, SystemClock
+from callsheet.kafka.transaction import HELD_S, Member, TransactionalConsumer, TransactionalLetters
+from callsheet.ports import Deadline, RebalanceListener
 from tests.support.batches import RawMessage
+from tests.support.clock import FakeClock
 
 P0, P1 = Partition("t", 0), Partition("t", 1)
 
@@ -30,6 +31,7 @@ class FakeProducer:
     started_over: int = 0
     refused: list[int] = field(default_factory=list)
     sent: list[tuple[str, Any]] = field(default_factory=list)
+    disowned: list[frozenset[Partition]] = field(default_factory=list)
 
     def commit(self, offsets: Mapping[Partition, Offset], member: object, _: Deadline) -> bool:
         assert member == "member"
@@ -51,6 +53,11 @@ class FakeProducer:
 
     def revive(self) -> None: ...
 
+    def disown(self, partitions: Collection[Partition], member: object) -> bool:
+        assert member == "member"
+        self.disowned.append(frozenset(partitions))
+        return True
+
     def send(self, topic: str, records: Sequence[Any]) -> list[int]:
         self.sent += [(topic, record) for record in records]
         return self.refused
@@ -61,6 +68,10 @@ class FakeMember:
     mine: frozenset[Partition] = frozenset({P0, P1})
     is_out: bool = False
     listener: RebalanceListener | None = None
+    waiting: frozenset[Partition] = frozenset()
+
+    def poll(self, max_events: int, timeout_s: float) -> Sequence[Any]:
+        return ()
 
     def subscribe(self, topics: Sequence[str], listener: RebalanceListener) -> None:
         self.listener = listener
@@ -95,12 +106,13 @@ class Noting:
 
 class Scene:
     def __init__(self) -> None:
+        self.clock = FakeClock()
         self.producer, self.member, self.worker = FakeProducer(), FakeMember(), Noting()
         self.consumer = TransactionalConsumer(
             cast("Member", self.member),
             cast("TransactionalProducer", self.producer),
             budget_s=1.0,
-            clock=SystemClock(),
+            clock=self.clock,
         )
         self.consumer.subscribe(["t"], self.worker)
 
@@ -178,6 +190,29 @@ def test_a_loss_of_a_part_takes_back_all(scene: Scene) -> None:
     scene.listener.on_lost([P1])
     with pytest.raises(FencedError, match="lost"):
         scene.consumer.committed()
+
+
+def test_offsets_that_a_forgotten_transaction_holds_are_taken_back(scene: Scene) -> None:
+    def disowned_after(seconds: float) -> list[frozenset[Partition]]:
+        scene.clock.advance(seconds)
+        scene.consumer.poll(10, 0)
+        return scene.producer.disowned
+
+    scene.member.waiting = frozenset({P0})
+    assert disowned_after(0) == disowned_after(HELD_S - 1) == []
+    assert disowned_after(1) == [{P0}]
+    assert disowned_after(1) == [{P0}], "once in a while"
+    assert disowned_after(HELD_S) == [{P0}, {P0}]
+    scene.member.waiting = frozenset()
+    assert len(disowned_after(2 * HELD_S)) == 2
+
+
+def test_who_is_no_member_takes_nothing_back(scene: Scene) -> None:
+    scene.member.waiting, scene.member.is_out = frozenset({P0}), True
+    for _ in range(3):
+        scene.consumer.poll(10, 0)
+        scene.clock.advance(HELD_S)
+    assert scene.producer.disowned == []
 
 
 def letters(producer: FakeProducer) -> TransactionalLetters:
