@@ -22,8 +22,10 @@ $(VENV)/.ready: requirements-dev.lock pyproject.toml $(shell find native -type f
 demo: setup ## from nothing to a running pipeline on real films, with progress
 	@$(BIN)/callsheet demo
 
+# Two at a time, each with servers of its own: they wait more than they work. By file, in the order of
+# the folders: the long ones first.
 test: setup ## all tests, on real servers that the suite starts and stops by itself
-	@$(PYTEST)
+	@$(PYTEST) -n 2 --dist loadfile --no-loadscope-reorder
 
 test-fast: setup ## the tests that need no server (under 60 s)
 	@$(PYTEST) -m "not stack and not slow" -n auto

@@ -162,7 +162,7 @@ class Worker:
         self._note_rebalance("assigned", partitions)
         self._has_joined = True
         self._ledger.assigned(partitions, self._delivery.parked)
-        # A new partition arrives unpaused, and can be paused only from in here (librdkafka#1849).
+        # A new partition arrives unpaused, and can be paused only from in here.
         still = [p for p in partitions if self._is_paused or p.topic in self._delivery.parked]
         if still:
             self._consumer.pause(still)

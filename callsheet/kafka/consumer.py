@@ -124,6 +124,8 @@ class GroupConsumer:
             starts = listener.on_assigned(partitions_of(committed))
             self._unplaced = []
             self._client.incremental_assign([placed(tp, starts) for tp in committed])
+            # The client remembers that it was paused when we had it last; nobody else does.
+            self._client.resume(committed)
             if self._paused_in_callback:
                 self._client.pause(self._paused_in_callback)
         except RetryableError as error:

@@ -24,7 +24,7 @@ from tests.support.every_store import PATIENCE_S, Scene
 from tests.support.every_store_files import SINKS
 from tests.support.main_job_files import CHECKOUT
 from tests.support.polling import until
-from tests.support.reliability import is_whole_matrix, measured
+from tests.support.reliability import is_whole_matrix, measured, rate_per_s
 from tests.support.small_disk import a_small_disk
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
@@ -43,7 +43,8 @@ def crew(
     if not is_whole_matrix(request.config):
         pytest.skip("make test-faults")
     live_stack: Stack = request.getfixturevalue("live_stack")
-    with a_crew(live_stack, tmp_path_factory.mktemp("every_store_records")) as crew:
+    folder = tmp_path_factory.mktemp("every_store_records")
+    with a_crew(live_stack, folder, rate_per_s=rate_per_s(request.config)) as crew:
         yield crew
 
 

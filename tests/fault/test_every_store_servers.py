@@ -27,7 +27,7 @@ from tests.support.faulty import Mode
 from tests.support.hive import rows
 from tests.support.main_job_files import CHECKOUT
 from tests.support.polling import until
-from tests.support.reliability import fault_seconds, is_whole_matrix, measured
+from tests.support.reliability import fault_seconds, is_whole_matrix, measured, rate_per_s
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -68,8 +68,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 class Scenes:
     """One at a time: the next test goes on with it if it was proven, and is not too long yet."""
 
-    def __init__(self, stack: Stack, folder: Path) -> None:
-        self._stack, self._folder = stack, folder
+    def __init__(self, stack: Stack, folder: Path, rate_per_s: float) -> None:
+        self._stack, self._folder, self._rate_per_s = stack, folder, rate_per_s
         self._held, self._number = ExitStack(), 0
         self._scene: Scene | None = None
 
@@ -80,7 +80,9 @@ class Scenes:
             self._number += 1
             folder = self._folder / str(self._number)
             folder.mkdir()
-            scene = self._scene = self._held.enter_context(every_store(self._stack, folder))
+            scene = self._scene = self._held.enter_context(
+                every_store(self._stack, folder, rate_per_s=self._rate_per_s)
+            )
         return scene
 
     def close(self) -> None:
@@ -89,8 +91,11 @@ class Scenes:
 
 
 @pytest.fixture(scope="module")
-def scenes(live_stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scenes]:
-    scenes = Scenes(live_stack, tmp_path_factory.mktemp("every_store_servers"))
+def scenes(
+    live_stack: Stack, tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config
+) -> Iterator[Scenes]:
+    folder = tmp_path_factory.mktemp("every_store_servers")
+    scenes = Scenes(live_stack, folder, rate_per_s(pytestconfig))
     yield scenes
     scenes.close()
 

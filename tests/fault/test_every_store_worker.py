@@ -20,7 +20,7 @@ from tests.support.crew import Crew, a_crew
 from tests.support.every_store import PATIENCE_S, Scene
 from tests.support.every_store_files import ROTATION_S, SINKS
 from tests.support.polling import until
-from tests.support.reliability import is_whole_matrix, measured
+from tests.support.reliability import is_whole_matrix, measured, rate_per_s
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -63,8 +63,11 @@ SEED: Final = 20261123
 
 
 @pytest.fixture(scope="module")
-def crew(live_stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Crew]:
-    with a_crew(live_stack, tmp_path_factory.mktemp("every_store_worker")) as crew:
+def crew(
+    live_stack: Stack, tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config
+) -> Iterator[Crew]:
+    folder = tmp_path_factory.mktemp("every_store_worker")
+    with a_crew(live_stack, folder, rate_per_s=rate_per_s(pytestconfig)) as crew:
         yield crew
 
 
@@ -119,6 +122,7 @@ def test_killed_at_every_step(
             crew.scene.verify()
 
 
+@pytest.mark.timeout(2400)  # a hundred kills, and ten proofs
 def test_killed_at_random(crew: Crew, pytestconfig: pytest.Config) -> None:
     """Any of them, at any moment; the next one while the last is still on its way back."""
     scene, random, moment = crew.scene, Random(SEED), threading.Event()

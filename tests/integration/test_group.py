@@ -1,4 +1,4 @@
-"""Two members of one group, of which one joins anew in the middle of a rebalance."""
+"""Members that join anew are told what they own, and read it."""
 
 from __future__ import annotations
 
@@ -90,3 +90,20 @@ def test_who_joins_anew_in_a_rebalance_is_told_what_it_owns(
         assert first.mine | second.mine == {Partition(topic, n) for n in range(PARTITIONS)}
         first.consumer.close()
         second.consumer.close()
+
+
+def test_what_was_paused_when_it_was_given_up_is_read_when_it_comes_back(
+    stack_env: dict[str, str], live_stack: object
+) -> None:
+    """The client remembers the pause, the worker does not."""
+    del live_stack
+    with a_cluster(stack_env) as cluster:
+        topic = cluster.topic()
+        owner = Owner(cluster, topic, "only")
+        until(lambda: own(owner, 1), "it owns its partition")
+        owner.consumer.pause([Partition(topic, 0)])
+        owner.join_anew()
+        until(lambda: own(owner, 1), "it owns it again")
+        cluster.produce(topic, [("1", "one")])
+        until(lambda: owner.consumer.poll(10, 0.1), "it reads it")
+        owner.consumer.close()

@@ -145,7 +145,11 @@ class Crew:
 
 
 @contextmanager
-def a_crew(stack: Stack, folder: Path) -> Iterator[Crew]:
+def a_crew(stack: Stack, folder: Path, *, rate_per_s: float) -> Iterator[Crew]:
     """Of a scene of its own."""
-    with every_store(stack, folder, lambda scene: Crew(scene).hire()) as scene:
+
+    def hire(scene: Scene) -> None:
+        Crew(scene).hire()
+
+    with every_store(stack, folder, hire, rate_per_s=rate_per_s) as scene:
         yield Crew(scene, workers=scene.workers)

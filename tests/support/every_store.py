@@ -61,6 +61,9 @@ from tests.support.sql import Replica
 from tests.support.worker_process import WorkerProcess
 
 RATE_PER_S: Final = 100.0
+"""Of the whole matrix: with that four workers and their servers fill two cores."""
+BRIEF_RATE_PER_S: Final = 25.0
+"""In `make test`, which does other things beside it."""
 PATIENCE_S: Final = 240.0
 PARTITIONS: Final = 2
 
@@ -81,6 +84,7 @@ class Scene:
     servers: Mapping[str, Server]
     stores: Stores
     workers: dict[str, WorkerProcess] = field(default_factory=dict)
+    rate_per_s: float = RATE_PER_S
     changes: int = 0
     """Of all loads so far."""
     is_proven: bool = True
@@ -88,7 +92,7 @@ class Scene:
     _seeds: Iterator[int] = field(default_factory=lambda: count(1))
 
     @contextmanager
-    def load(self, rate_per_s: float = RATE_PER_S) -> Iterator[Load]:
+    def load(self) -> Iterator[Load]:
         """The studio works for the length of the block."""
         self.is_proven = False
         stop, load, failed = threading.Event(), Load(), list[BaseException]()
@@ -97,7 +101,7 @@ class Scene:
 
         def work() -> None:
             try:
-                load.changes = simulator.run(rate_per_s, Until()).changes
+                load.changes = simulator.run(self.rate_per_s, Until()).changes
             except BaseException as error:  # noqa: BLE001 - raised again below, in the test's thread
                 failed.append(error)
 
@@ -202,7 +206,11 @@ class Scene:
 
 @contextmanager
 def every_store(
-    stack: Stack, folder: Path, hire: Callable[[Scene], object] = Scene.restart
+    stack: Stack,
+    folder: Path,
+    hire: Callable[[Scene], object] = Scene.restart,
+    *,
+    rate_per_s: float = RATE_PER_S,
 ) -> Iterator[Scene]:
     """Starts HDFS; ends all that it started but the stack's servers. Some films, and what the
     studio made of them, are in every store already. ``hire`` starts the first workers.
@@ -223,7 +231,9 @@ def every_store(
         replica.create()
         pipelines = write_pipelines(job, addresses_of(stack, job, replica, proxies))
         stores = Stores(job, pipelines, Remembering(store), replica)
-        scene = Scene(job, pipelines, servers_of(stack, mysql, proxies), stores)
+        scene = Scene(
+            job, pipelines, servers_of(stack, mysql, proxies), stores, rate_per_s=rate_per_s
+        )
         held.callback(scene.end)
         _begin(scene, hire)
         with _supervised(job):

@@ -15,6 +15,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, Final, Protocol
 
+from tests.support.every_store import BRIEF_RATE_PER_S, RATE_PER_S
 from tests.support.every_store_proof import DifferenceError
 
 _CHECKOUT: Final = Path(__file__).parents[2]
@@ -84,6 +85,11 @@ def fault_seconds(config: Options, otherwise: float) -> float:
     """How long a server is to be away."""
     given = config.getoption(OPTION)
     return otherwise if given is None else float(given)
+
+
+def rate_per_s(config: Options) -> float:
+    """Of the changes that go on meanwhile."""
+    return RATE_PER_S if is_whole_matrix(config) else BRIEF_RATE_PER_S
 
 
 @dataclass(slots=True)

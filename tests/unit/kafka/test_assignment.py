@@ -23,6 +23,7 @@ class Client:
 
     def __init__(self) -> None:
         self.assigned: list[list[tuple[str, int, int]]] = []
+        self.paused: set[TopicPartition] = set()
         self.subscribed: list[int] = []
         """At which poll."""
         self.polls = self.busy_until = self.rebalance_polls = 0
@@ -35,6 +36,12 @@ class Client:
 
     def incremental_unassign(self, found: list[TopicPartition]) -> None:
         pass
+
+    def resume(self, found: list[TopicPartition]) -> None:
+        self.paused -= set(found)
+
+    def pause(self, found: list[TopicPartition]) -> None:
+        self.paused |= set(found)
 
     def consume(self, number: int, timeout: float) -> list[Any]:
         self.polls += 1
@@ -143,3 +150,21 @@ def test_what_waits_is_told(consumer: Any, client: Client) -> None:
     assert consumer.waiting == frozenset()
     consumer._assign(listener, client, [TopicPartition("films", 0)])
     assert consumer.waiting == {P0}
+
+
+@pytest.mark.parametrize("is_wanted", [False, True])
+def test_a_partition_that_was_paused_when_it_was_lost_comes_back_as_the_worker_wants_it(
+    consumer: Any, client: Client, is_wanted: bool
+) -> None:
+    class Wants(Listener):
+        def on_assigned(self, partitions: Collection[Partition]) -> Mapping[Partition, Offset]:
+            if is_wanted:
+                consumer.pause(partitions)
+            return {}
+
+    listener, found = Wants(), TopicPartition("films", 0)
+    consumer.pause([P0])
+    assert client.paused
+    consumer._lose(listener, client, [found])
+    consumer._assign(listener, client, [found])
+    assert bool(client.paused) is is_wanted
