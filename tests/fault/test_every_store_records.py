@@ -149,7 +149,7 @@ def test_tables_are_altered_while_rows_stream(crew: Crew, pytestconfig: pytest.C
             database.execute("ALTER TABLE titles ADD COLUMN festival VARCHAR(80) NULL")
             database.execute(
                 "ALTER TABLE titles MODIFY name VARCHAR(300) NOT NULL, "
-                "MODIFY total_budget DECIMAL(17,2), MODIFY votes BIGINT UNSIGNED"
+                "MODIFY total_budget DECIMAL(17,2), MODIFY running_time_minutes INT UNSIGNED"
             )
             database.execute("ALTER TABLE talent ADD COLUMN agency VARCHAR(40) NOT NULL DEFAULT ''")
             scene.catch_up()

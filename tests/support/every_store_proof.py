@@ -125,6 +125,7 @@ class Stores:
             yield f"search: {report}"
 
     def _replica(self) -> Iterator[str]:
+        self.replica.engine.dispose()  # its connections may be those of a server that was killed
         source = self.job.database
         for table in self.job.captured:
             ours = contents(source.ask, source.name, table)
