@@ -25,7 +25,7 @@ _ACCESS_DENIED = frozenset({1044, 1045, 1142, 1227, 1698})
 _UNKNOWN_DATABASE = 1049
 _NO_SUCH_TABLE = frozenset({1054, 1146})
 _CONNECTION_LOST = frozenset({1040, 1053, 1077, 1079, 1080, 1152, 1158, 1159, 1160, 1161, 4031})
-_TRY_AGAIN = frozenset({1205, 1213})
+_TRY_AGAIN = frozenset({1205, 1213, 1412})
 
 
 class Role(StrEnum):
@@ -127,7 +127,9 @@ def is_connection_lost(error: DBAPIError) -> bool:
 
 
 def is_worth_repeating(error: DBAPIError) -> bool:
-    """A deadlock or a lock held too long: the same transaction may pass the next time."""
+    """A deadlock, a lock held too long, a table altered meanwhile: the same transaction may pass
+    the next time.
+    """
     return _number(error) in _TRY_AGAIN
 
 

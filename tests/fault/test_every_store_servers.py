@@ -45,9 +45,8 @@ BRIEFLY: Final = {
     "datanode": Mode.FROZEN,
     "replica": Mode.STOPPED,
     "registry": Mode.STOPPED,
-    "hive": Mode.SLOWED,
 }
-"""What `make test` does."""
+"""What `make test` does. HiveServer2 away and back: tests/integration/hive/test_hiveserver.py."""
 MOST_CHANGES: Final = 30_000
 """Of one scene: each proof reads all of the audit's files, small ones here."""
 

@@ -92,7 +92,7 @@ def test_the_drivers_errors_become_ours_without_its_text(number: Any, becomes: A
 def test_losses_and_conflicts_are_told_apart() -> None:
     assert is_connection_lost(driver_error(2006))
     assert is_connection_lost(InterfaceError("SELECT 1", None, pymysql.err.InterfaceError(0, "")))
-    for number in (1205, 1213):
+    for number in (1205, 1213, 1412):
         assert is_worth_repeating(driver_error(number))
         assert not is_connection_lost(driver_error(number))
     duplicate = IntegrityError("INSERT", None, pymysql.err.IntegrityError(1062, ""))
