@@ -143,7 +143,7 @@ def test_a_fatal_worker_waits_longer_and_says_why(marks: Path) -> None:
 
 def test_a_worker_that_hangs_is_killed_and_replaced(marks: Path) -> None:
     code = "tell()\nif is_first(): time.sleep(600)\nwhile not stopping.wait(0.1): tell()"
-    played = Played(code, marks, turn_s=1.0)
+    played = Played(code, marks, turn_s=4.0)
     eventually(lambda: played.state.restarts >= 1 and played.state.is_ready, "replaced")
     played.end()
     assert played.error is None
@@ -209,7 +209,7 @@ def test_when_all_are_refused_nothing_is_left_to_run(marks: Path) -> None:
 @pytest.mark.parametrize("dies", ["os._exit(9)", "os._exit(1)", "time.sleep(600)"])
 def test_a_pipeline_that_fails_or_hangs_takes_no_other_down(marks: Path, dies: str) -> None:
     code = f"tell()\nif order.text == 'bad': {dies}\n{WORKS}"
-    played = Played(code, marks, turn_s=1.0, workers=[("bad", 0), ("well", 0)])
+    played = Played(code, marks, turn_s=4.0, workers=[("bad", 0), ("well", 0)])
     eventually(lambda: played.of("bad")[0].restarts >= 1, "it is started again")
     eventually(lambda: played.of("well")[0].is_ready, "the other one works")
     assert played.of("well")[0].restarts == 0
