@@ -6,7 +6,6 @@ import base64
 import json
 import struct
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -18,19 +17,26 @@ from hypothesis import example, given, settings
 
 from callsheet.batch import Batch
 from callsheet.codec.columnar import NativeModule, load_native
-from callsheet.errors import PoisonRecordError, Reason
+from callsheet.errors import Reason
 from callsheet.event import Op
 from callsheet.ports import SystemClock
 from callsheet.schema import Column, Kind
 from sinks.elasticsearch import values
 from sinks.elasticsearch.columns import ColumnPlan
-from sinks.elasticsearch.native import native_plan, rows_of
 from sinks.elasticsearch.render import SMALL, Rendered, Renderer
 from sinks.elasticsearch.rows import RowPlan
 from tests.support.batches import Row, a_batch, a_schema, delete, upsert
-from tests.support.decoder_bench import Bench
+from tests.support.bulk_lines import (
+    FINITE32,
+    NOW,
+    SCHEMA,
+    by_column,
+    by_row,
+    listed,
+    point,
+    rows,
+)
 
-NOW = "2026-11-23T00:00:00.000000Z"
 NATIVE = load_native()
 needs_native = pytest.mark.skipif(NATIVE is None, reason="callsheet_native is not installed")
 with_and_without = pytest.mark.parametrize(
@@ -42,107 +48,6 @@ def a_renderer(native: NativeModule | None, lanes: int = 4, piece_bytes: int = 1
     return Renderer(lanes, piece_bytes, SystemClock(), native)
 
 
-def point(x: float, y: float) -> dict[str, Any]:
-    return {"wkb": struct.pack("<BIdd", 1, 1, x, y), "srid": 4326}
-
-
-COLUMNS = (
-    Column("whole", Kind.INTEGER),
-    Column("unsigned", Kind.UNSIGNED),
-    Column("money", Kind.DECIMAL, precision=15, scale=2),
-    Column("huge", Kind.DECIMAL, precision=65, scale=30),
-    Column("single", Kind.FLOAT, source_type="FLOAT"),
-    Column("double", Kind.FLOAT),
-    Column("flag", Kind.BOOLEAN),
-    Column("text", Kind.STRING),
-    Column('odd "name"', Kind.ENUM),
-    Column("members", Kind.SET),
-    Column("json", Kind.JSON),
-    Column("day", Kind.DATE),
-    *(Column(f"time{f}", Kind.TIME, fraction=f) for f in (None, 0, 3, 6)),
-    *(Column(f"at{f}", Kind.DATETIME, fraction=f) for f in (None, 0, 1, 6)),
-    Column("instant", Kind.TIMESTAMP),
-    Column("year", Kind.YEAR),
-    Column("blob", Kind.BYTES),
-    Column("bits", Kind.BITS),
-    Column("place", Kind.GEOMETRY),
-    Column("vector", Kind.VECTOR),
-)
-SCHEMA = a_schema(*COLUMNS)
-
-INT64 = st.integers(-(1 << 63), (1 << 63) - 1)
-TEXT = st.text(st.characters(codec="utf-8"), max_size=8)
-FINITE32 = st.floats(allow_nan=False, allow_infinity=False, width=32)
-JSON_VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers(-(1 << 53), 1 << 53) | TEXT,
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3),
-    max_leaves=6,
-)
-TIMES = st.integers(-3_020_399_000_000, 3_020_399_000_000)
-DATETIMES = st.datetimes(datetime(1000, 1, 1), datetime(9999, 12, 31, 23, 59, 59, 999_999))  # noqa: DTZ001
-GENERATED: dict[str, st.SearchStrategy[Any]] = {
-    "whole": INT64,
-    "unsigned": st.integers(0, (1 << 64) - 1),
-    "money": st.decimals(-(10**12), 10**12, places=2),
-    "huge": st.sampled_from(["0." + "0" * 29 + "1", "-" + "9" * 35 + "." + "9" * 30]),
-    "single": FINITE32,
-    "double": st.floats(allow_nan=False, allow_infinity=False),
-    "flag": st.booleans(),
-    "text": TEXT,
-    'odd "name"': TEXT,
-    "members": st.sampled_from(["", "a", "a,b", "é,😀"]),
-    "json": st.one_of(st.dictionaries(TEXT, JSON_VALUES, max_size=3), JSON_VALUES).map(
-        lambda value: json.dumps(value, indent=1, ensure_ascii=False)
-    ),
-    "day": st.dates(date(1, 1, 1), date(9999, 12, 31)),
-    **{f"time{f}": TIMES for f in (None, 0, 3, 6)},
-    **{f"at{f}": DATETIMES for f in (None, 0, 1, 6)},
-    "instant": st.sampled_from(["2026-11-23T00:15:13.123456Z", "1970-01-01T00:00:00Z"]),
-    "year": st.integers(0, 2155),
-    "blob": st.binary(max_size=20),
-    "bits": st.binary(min_size=1, max_size=8),
-    "place": st.builds(point, FINITE32, FINITE32),
-    "vector": st.lists(FINITE32, max_size=4),
-}
-IDS = st.one_of(TEXT.filter(bool), st.just("é" * 300), st.just('"\\|%-'))
-
-
-@st.composite
-def rows(draw: st.DrawFn) -> Row:
-    op = draw(st.sampled_from(list(Op)))
-    after = None
-    if op is not Op.DELETE:
-        after = {name: draw(st.none() | each) for name, each in GENERATED.items()} | {"id": 1}
-    ts_us = draw(st.integers(0, 253_402_300_799_999_999))
-    return Row(op, draw(IDS), after, version=draw(st.integers(1, (1 << 63) - 1)), ts_us=ts_us)
-
-
-def by_column(batch: Batch) -> list[Any] | None:
-    lines = ColumnPlan(batch.schema, "titles").lines(batch.frame, NOW)
-    return None if lines is None else [parsed(line.encode()) for line in lines]
-
-
-def listed(batch: Batch) -> tuple[pl.DataFrame, list[str], list[int]]:
-    return batch.frame, batch.frame["id"].to_list(), batch.frame["version"].to_list()
-
-
-def by_row(batch: Batch) -> list[Any]:
-    plan = RowPlan(batch.schema, "titles", batch.frame.schema["after"])
-    return [
-        line if isinstance(line, PoisonRecordError) else parsed(line)
-        for line in plan.lines(*listed(batch), NOW)
-    ]
-
-
-def parsed(line: bytes) -> tuple[Any, list[tuple[str, Any]]]:
-    assert line.count(b"\n") == 2
-    assert line.endswith(b"\n")
-    action, document, _ = line.split(b"\n")
-    pairs: list[tuple[str, Any]] = json.loads(document, object_pairs_hook=list)
-    assert len({name for name, _ in pairs}) == len(pairs), "a name twice"
-    return json.loads(action), sorted(pairs)
-
-
 @settings(max_examples=60, deadline=None)
 @given(st.lists(rows(), min_size=1, max_size=6))
 def test_both_renderers_agree(changes: list[Row]) -> None:
@@ -150,153 +55,6 @@ def test_both_renderers_agree(changes: list[Row]) -> None:
     columns = by_column(batch)
     assert columns is not None
     assert columns == by_row(batch)
-
-
-OTHER_KINDS = (Kind.GEOMETRY, Kind.VECTOR)
-"""Those that the native module does not write, beside floats of 32 bits."""
-NATIVE_SCHEMA = a_schema(*(c for c in COLUMNS if c.kind not in OTHER_KINDS and c.name != "single"))
-
-
-@needs_native
-@settings(max_examples=200, deadline=None)
-@given(st.lists(rows(), min_size=1, max_size=6, unique_by=lambda row: row.id))
-def test_the_native_module_writes_what_rows_write(changes: list[Row]) -> None:
-    batch = a_batch(changes, NATIVE_SCHEMA)
-    plan = native_plan(NATIVE, batch.schema, "titles", batch.frame.schema["after"])
-    assert plan is not None
-    lines = plan.lines(batch.frame, NOW)
-    if lines is None:
-        assert any(len(row.id.encode()) > values.LONGEST_ID or is_wrapped(row) for row in changes)
-        return
-    assert list(lines.ids) == [row.id for row in changes]
-    assert list(lines.rows) == list(range(len(changes)))
-    places = list(range(len(changes)))
-    assert [parsed(lines.join([place])) for place in places] == by_row(batch)
-    assert b"".join(lines.join([place]) for place in places) == lines.join(places)
-    assert len(lines.join(places)) == lines.size_bytes
-
-
-@needs_native
-@pytest.mark.parametrize("kind", OTHER_KINDS)
-def test_a_kind_that_the_native_module_does_not_write_goes_another_way(kind: Kind) -> None:
-    batch = a_batch([upsert(1, v=None)], a_schema(Column("v", kind)))
-    assert native_plan(NATIVE, batch.schema, "t", batch.frame.schema["after"]) is None
-
-
-@needs_native
-def test_single_floats_go_another_way() -> None:
-    batch = a_batch([upsert(1, v=1.5)], a_schema(Column("v", Kind.FLOAT, source_type="FLOAT")))
-    assert native_plan(NATIVE, batch.schema, "t", batch.frame.schema["after"]) is None
-
-
-@needs_native
-@pytest.mark.parametrize("days", [-719_163, 2_932_897])
-def test_a_date_beyond_the_calendar_is_left_to_a_closer_look(days: int) -> None:
-    batch = a_batch([upsert(1, v=date(2000, 1, 1))], a_schema(Column("v", Kind.DATE)))
-    after = pl.struct(pl.col("after").struct.field("id"), pl.lit(days).cast(pl.Date).alias("v"))
-    frame = batch.frame.with_columns(after.alias("after"))
-    plan = native_plan(NATIVE, batch.schema, "t", batch.frame.schema["after"])
-    assert plan is not None
-    assert plan.lines(frame, NOW) is None
-    assert plan.lines(batch.frame, NOW) is not None
-
-
-@needs_native
-@pytest.mark.parametrize(
-    ("text", "written"),
-    [
-        (' {"a":\n 1.50}', b' {"a":  1.50}'),
-        ('{"a":[1,\r\n2]}', b'{"a":[1,  2]}'),
-        ("{}", b"{}"),
-        (r'{"a":"\ud83d\ude00"}', rb'{"a":"\ud83d\ude00"}'),
-        ('{"a":%s}' % ("1" * 40), b'{"a":%b}' % (b"1" * 40)),
-    ],
-)
-def test_a_json_object_is_embedded_as_it_is(text: str, written: bytes) -> None:
-    batch = a_batch([upsert(1, v=text)], a_schema(Column("v", Kind.JSON)))
-    plan = native_plan(NATIVE, batch.schema, "t", batch.frame.schema["after"])
-    assert plan is not None
-    lines = plan.lines(batch.frame, NOW)
-    assert lines is not None
-    assert lines.join([0]).endswith(b',"v":%b}\n' % written)
-    assert lines.join([0]) == only(RowPlan(batch.schema, "t", batch.frame.schema["after"]), batch)
-
-
-@needs_native
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        "{",
-        "{}}",
-        '{},"other":{}',
-        '{"a":[1,]}',
-        '{"a":01}',
-        '{"a":1e999}',
-        r'{"a":"\ud800"}',
-        '{"a":"\t"}',
-        '{"a":%s}' % ("[" * 400 + "]" * 400),
-        "null",
-        "[{}]",
-        "1",
-    ],
-)
-def test_other_json_and_what_may_be_none_is_left_to_a_closer_look(text: str) -> None:
-    batch = a_batch([upsert(1, v=text)], a_schema(Column("v", Kind.JSON)))
-    plan = native_plan(NATIVE, batch.schema, "t", batch.frame.schema["after"])
-    assert plan is not None
-    assert plan.lines(batch.frame, NOW) is None
-
-
-def is_wrapped(row: Row) -> bool:
-    text = (row.after or {}).get("json")
-    return text is not None and not values.is_object(text)
-
-
-def only(plan: RowPlan, batch: Batch) -> bytes:
-    (line,) = plan.lines(*listed(batch), NOW)
-    assert isinstance(line, bytes)
-    return line
-
-
-@needs_native
-@pytest.mark.parametrize("wire", ["avro", "json"])
-def test_a_decoders_own_columns_and_their_frame_make_the_same_lines(wire: str) -> None:
-    bench = Bench(wire, NATIVE)
-    [batch] = bench.decoder(small_batch_threshold=0).decode(bench.titles(5)).batches
-    plan = native_plan(NATIVE, batch.schema, "t", batch.frame.schema["after"])
-    assert plan is not None
-    assert not isinstance(rows_of(batch), pl.DataFrame)
-    own = plan.lines(rows_of(batch), NOW)
-    framed = plan.lines(rows_of(replace(batch, columns=batch.frame)), NOW)
-    assert own is not None
-    assert framed is not None
-    assert own.join(range(5)) == framed.join(range(5))
-    assert len(own.ids) == 5
-
-
-@needs_native
-def test_a_place_that_is_not_there_is_an_error() -> None:
-    batch = a_batch([upsert(1, name="x")])
-    plan = native_plan(NATIVE, batch.schema, "t", batch.frame.schema["after"])
-    assert plan is not None
-    lines = plan.lines(batch.frame, NOW)
-    assert lines is not None
-    with pytest.raises(IndexError):
-        lines.join([1])
-
-
-@needs_native
-def test_a_frame_in_several_chunks_is_written_whole_by_the_native_module() -> None:
-    batch = a_batch([upsert(n % 60, name=str(n)) for n in range(100)])
-    parts = pl.concat([batch.frame[:30], batch.frame[30:]], rechunk=False)
-    plan = native_plan(NATIVE, batch.schema, "t", batch.frame.schema["after"])
-    assert plan is not None
-    whole, split = plan.lines(batch.frame, NOW), plan.lines(parts, NOW)
-    assert whole is not None
-    assert split is not None
-    assert list(split.rows) == list(whole.rows) == list(range(40, 100))
-    assert split.join(range(60)) == whole.join(range(60))
 
 
 def document(row: Row, *columns: Column) -> dict[str, Any]:
