@@ -170,7 +170,7 @@ class Writer:
                 self._suffer(failure, attempt)
                 attempt += 1
             except Fenced as fenced:
-                self._fence(fenced)
+                self._fence(fenced, generations)
             except ParkTableError as park:
                 self._park(park)
                 return
@@ -215,12 +215,18 @@ class Writer:
             if not self._is_stopping:
                 self._work.wait(self._backoff.delay_s(attempt, self._random))
 
-    def _fence(self, fenced: Fenced) -> None:
-        """The worker is told, unless it has learnt meanwhile that these are no longer ours."""
+    def _fence(self, fenced: Fenced, generations: Mapping[Partition, int]) -> None:
+        """The worker is told, unless we have learnt meanwhile that these are no longer ours, or
+        have claimed them anew: then it was we who fenced what was under way.
+        """
         self._log.warning("fenced", partitions=str(fenced))
         with self._answers:
-            ours = fenced.partitions & self._generations.keys()
-            self._ledger.forget(fenced.partitions)
+            ours = {
+                place
+                for place in fenced.partitions
+                if place in self._generations and self._generations[place] == generations[place]
+            }
+            self._ledger.forget(ours)
             self._fenced |= ours
             self._answers.notify_all()
 

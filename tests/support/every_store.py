@@ -170,16 +170,21 @@ class Scene:
         return all(worker.get("/livez").is_success for worker in self.workers.values())
 
     def describe(self) -> str:
-        """How each worker is, for the message of a failed test."""
-        return "\n".join(self._describe(sink) for sink in self.workers)
+        """How each worker is, for the message of a failed test: the shortest first, its end may be
+        cut where it is shown.
+        """
+        ends = [self._describe(sink) for sink in self.workers]
+        return "\n".join([*ends, *(each.complaints() for each in self.workers.values())])
 
     def _describe(self, sink: str) -> str:
         worker = self.workers[sink]
         with suppress(AssertionError, CallsheetError, httpx.HTTPError):
             lag = sum(each.lag or 0 for each in self.job.offsets(self.pipelines[sink]))
-            held = [s.status.held_cause for s in worker.states() if s.status is not None]
-            return f"{sink}: {lag} behind, {held}, {worker.parked()}\n{worker.last_words()}"
-        return f"{sink}: cannot be asked\n{worker.last_words()}"
+            states = worker.states()
+            held = [s.status.held_cause for s in states if s.status is not None]
+            ended = [(s.restarts, s.last_error) for s in states if s.restarts]
+            return f"{sink}: {lag} behind, {held}, {worker.parked()}, restarted: {ended}"
+        return f"{sink}: cannot be asked"
 
     def _ends(self, deadline_s: float) -> dict[Partition, Offset]:
         found: dict[Partition, Offset] = {}

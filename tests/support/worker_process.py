@@ -126,6 +126,12 @@ class WorkerProcess:
     def last_words(self) -> str:
         return "\n".join(self.log.read_text("utf-8", "replace").splitlines()[-15:])
 
+    def complaints(self) -> str:
+        """The last warnings and errors of its log, each cut to what can be read."""
+        lines = self.log.read_text("utf-8", "replace").splitlines()
+        grave = [line for line in lines if '"level": "info"' not in line][-10:]
+        return "\n".join([self.log.name, *(f"  {line[:600]}" for line in grave)])
+
     # --- waiting, stopping ----------------------------------------------------------------------
 
     def wait_until_ready(self, patience_s: float = START_S) -> None:
