@@ -69,7 +69,8 @@ class OneReader:
         return [RawMessage(HOME.topic, 0, offset) for offset in range(start, self.position)]
 
     def ends(self) -> Mapping[Partition, Offset]:
-        return {HOME: COUNT}
+        # Only once it is reached: a worker takes it for the place up to which it has read.
+        return {HOME: COUNT} if self.position == COUNT else {}
 
     def assignment(self) -> frozenset[Partition]:
         return frozenset([HOME])
