@@ -89,7 +89,8 @@ class Consumer(Protocol):
         """Returns as soon as there is anything; an empty answer only after ``timeout_s``.
 
         Raises:
-            FatalError: records were deleted before we read them, or another member is us.
+            FatalError: records were deleted before we read them.
+            PreconditionError: another member is us; so the brokers think, at least.
             ConfigError: the brokers refuse who we are or what we want to read.
         """
         ...

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from confluent_kafka import KafkaError
 
-from callsheet.errors import CallsheetError, ConfigError, FatalError, FencedError, RetryableError
+from callsheet.errors import (
+    CallsheetError,
+    ConfigError,
+    FatalError,
+    FencedError,
+    PreconditionError,
+    RetryableError,
+)
 
 # librdkafka spells its local errors with a leading underscore.
 FENCED = frozenset(
@@ -57,6 +64,8 @@ PASSING = frozenset(
     }
 )
 
+_REPLACED = KafkaError(KafkaError.FENCED_INSTANCE_ID).str()
+
 ADMIN_DEFAULTS = {"log_level": 0, "metadata.max.age.ms": 5_000}
 """Of every admin client. It lists offsets under the leader epoch that it knows, and when the
 brokers refuse that as outdated it does not ask for a newer one: after a restart of a broker it
@@ -67,10 +76,14 @@ would be blind until its metadata expires, by default for 15 minutes.
 def translated(error: KafkaError, doing: str) -> CallsheetError:
     """The error of our own that says how to recover from this one."""
     code, text = error.code(), f"{doing}: {error.str()}"
-    if code == KafkaError.FENCED_INSTANCE_ID:
-        return FatalError(
-            f"{doing}: another worker runs under the same instance id",
-            hint="give each run its own kafka.instance_id, or leave it out",
+    # What ends the client says what it was in words only; its code is that of any fatal error.
+    if code == KafkaError.FENCED_INSTANCE_ID or (error.fatal() and _REPLACED in error.str()):
+        # Brokers also say so to a member that joins again because their answer was lost (KIP-345):
+        # after a broker's restart, for instance. So it is worth a new start soon.
+        return PreconditionError(
+            f"{doing}: the group takes us for another worker with our instance id",
+            hint="a worker is started again, and nothing is lost. If it says so again and again: "
+            "give each run its own kafka.instance_id, or leave it out",
         )
     if code in FENCED:
         return FencedError(text)

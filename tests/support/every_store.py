@@ -158,12 +158,12 @@ class Scene:
         """Records, by sink, since each `callsheet run` began."""
         return {sink: each.counters().of("consumed") for sink, each in self.workers.items()}
 
-    def restarts(self) -> dict[str, int]:
-        """How often each worker's process was started again, since its `callsheet run` began."""
-        return {
-            sink: sum(state.restarts for state in worker.states())
-            for sink, worker in self.workers.items()
-        }
+    def last_errors(self) -> list[str]:
+        """Why each worker's process ended that was started again since its `callsheet run` began;
+        of several ends of one worker, the last.
+        """
+        states = [state for worker in self.workers.values() for state in worker.states()]
+        return [state.last_error for state in states if state.restarts]
 
     def are_live(self) -> bool:
         """An outage is no reason to kill a worker: do all /livez agree?"""

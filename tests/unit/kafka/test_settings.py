@@ -8,6 +8,7 @@ from callsheet.errors import (
     ConfigError,
     FatalError,
     FencedError,
+    PreconditionError,
     RetryableError,
 )
 from callsheet.kafka.faults import translated
@@ -77,7 +78,7 @@ def test_budgets_become_the_clients_milliseconds() -> None:
     [
         (KafkaError.ILLEGAL_GENERATION, FencedError),
         (KafkaError.UNKNOWN_MEMBER_ID, FencedError),
-        (KafkaError.FENCED_INSTANCE_ID, FatalError),
+        (KafkaError.FENCED_INSTANCE_ID, PreconditionError),
         (KafkaError.SASL_AUTHENTICATION_FAILED, ConfigError),
         (KafkaError.GROUP_AUTHORIZATION_FAILED, ConfigError),
         (KafkaError.REBALANCE_IN_PROGRESS, RetryableError),
@@ -91,6 +92,14 @@ def test_each_error_says_how_one_recovers(code: int, kind: type[CallsheetError])
     error = translated(KafkaError(code, "why"), "committing")
     assert type(error) is kind
     assert error.message.startswith("committing")
+
+
+def test_what_ends_the_client_because_the_group_takes_it_for_another_is_told_apart() -> None:
+    """In the client's words, as they were seen when a broker was restarted."""
+    said = f"Fatal error: {KafkaError(KafkaError.FENCED_INSTANCE_ID).str()}: Fatal consumer error"
+    error = translated(KafkaError(KafkaError._FATAL, said, fatal=True), "reading")
+    assert type(error) is PreconditionError
+    assert "with our instance id" in error.message
 
 
 def test_a_fatal_error_of_the_client_is_fatal() -> None:
