@@ -4,7 +4,8 @@ SHELL       := /bin/bash
 .DEFAULT_GOAL := help
 VENV   ?= .venv
 BIN    := $(VENV)/bin
-PYTEST := $(BIN)/python -m pytest
+# Where an environment forbids to keep bytecode, each run would compile all tests anew: 10 s.
+PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest
 FAULT_SECONDS ?= 60
 SOURCES := callsheet connectors sinks stack finance migrations tests benchmarks
 
@@ -28,7 +29,7 @@ test: setup ## all tests, on real servers that the suite starts and stops by its
 	@$(PYTEST) -n 2 --dist loadfile --no-loadscope-reorder
 
 test-fast: setup ## the tests that need no server (under 60 s)
-	@$(PYTEST) -m "not stack and not slow" -n auto
+	@CALLSHEET_EXAMPLES=0.25 $(PYTEST) -m "not stack and not slow" -n auto
 
 test-faults: setup ## every fault against all four stores, servers away for FAULT_SECONDS; results in docs/reliability.md
 	@$(PYTEST) tests/fault/test_every_store_*.py --fault-seconds $(FAULT_SECONDS)

@@ -77,7 +77,7 @@ def translated(error: KafkaError, doing: str) -> CallsheetError:
     """The error of our own that says how to recover from this one."""
     code, text = error.code(), f"{doing}: {error.str()}"
     # What ends the client says what it was in words only; its code is that of any fatal error.
-    if code == KafkaError.FENCED_INSTANCE_ID or (error.fatal() and _REPLACED in error.str()):
+    if code == KafkaError.FENCED_INSTANCE_ID or _REPLACED in error.str():
         # Brokers also say so to a member that joins again because their answer was lost (KIP-345):
         # after a broker's restart, for instance. So it is worth a new start soon.
         return PreconditionError(

@@ -14,6 +14,7 @@ import pytest
 
 from callsheet.testing import SinkLaws
 
+pytestmark = pytest.mark.slow
 CHECKOUT = Path(__file__).parents[2]
 PAGE = (CHECKOUT / "docs/writing-a-sink.md").read_text("utf-8")
 FILES: Mapping[str, str] = dict(re.findall(r"\*\*`(\S+)`\*\*\n\n```\w+\n(.*?)```", PAGE, re.DOTALL))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from typing import Any
 
@@ -22,13 +21,14 @@ from callsheet.errors import Reason
 from callsheet.schema import TableSchema
 from tests.support.envelopes import AvroTable, FakeRegistry
 from tests.support.every_type import COLUMNS, KEY, changes
+from tests.support.examples import examples
 
 pytestmark = pytest.mark.skipif(
     not hasattr(load_native(), "Encoder"), reason="callsheet_native has no encoder"
 )
 POLLS = st.lists(changes(), min_size=1, max_size=6)
 THOROUGH = settings(
-    max_examples=int(os.environ.get("CALLSHEET_EXAMPLES", "20")),
+    max_examples=examples(20),
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
 )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections.abc import Callable
 from typing import Any
 
@@ -18,14 +17,14 @@ from callsheet.codec.debezium import DebeziumDecoder
 from callsheet.errors import FatalError
 from tests.property.test_codec_paths import avro_decoder, json_decoder, messages
 from tests.support.envelopes import FakeMessage, an_envelope, unscaled
+from tests.support.examples import examples
 
 pytestmark = [
     pytest.mark.skipif(load_native() is None, reason="callsheet_native is not installed"),
     pytest.mark.timeout(120),
 ]
-EXAMPLES = int(os.environ.get("CALLSHEET_EXAMPLES", "20")) * 5
 THOROUGH = settings(
-    max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    max_examples=examples(100), deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 RECORDS = 4
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,12 +20,12 @@ from callsheet.codec.normalized import NormalizedCodec
 from callsheet.event import decode_id
 from tests.support.envelopes import AvroTable, FakeMessage, FakeRegistry, JsonTable, envelope_schema
 from tests.support.every_type import COLUMNS, KEY, change_in_json, changes
+from tests.support.examples import examples
 
 pytestmark = pytest.mark.skipif(load_native() is None, reason="callsheet_native is not installed")
 POLLS = st.lists(changes(), min_size=1, max_size=6)
-EXAMPLES = int(os.environ.get("CALLSHEET_EXAMPLES", "20"))
 THOROUGH = settings(
-    max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    max_examples=examples(20), deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 
 REGISTRY = FakeRegistry()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import decimal
-import os
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
@@ -23,12 +22,12 @@ from callsheet.fields.decoder import RuledDecoder
 from callsheet.schema import Column, Kind, TableSchema
 from tests.support.envelopes import AvroTable, FakeRegistry
 from tests.support.every_type import COLUMNS, KEY, changes
+from tests.support.examples import examples
 from tests.support.field_oracle import DoesNotFitError, Oracle
 
 SECRET = "a secret of at least 32 characters"
-EXAMPLES = int(os.environ.get("CALLSHEET_EXAMPLES", "60"))
 THOROUGH = settings(
-    max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 REGISTRY = FakeRegistry()
 TABLES = {

@@ -17,6 +17,7 @@ from callsheet.errors import FencedError, RetryableError
 from sinks.hive.sink import HiveSink
 from sinks.hive.stores.port import Store
 from tests.support.batches import Row, a_batch, a_schema, upsert
+from tests.support.examples import examples
 from tests.support.hive import Crash, Gate, a_sink, memory_store, ranges, records, within
 
 SCHEMA = a_schema(table="plans")
@@ -236,7 +237,7 @@ logs = st.lists(
 )
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(80), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     places=logs,
     rotate_rows=st.sampled_from([1, 5, 1000]),

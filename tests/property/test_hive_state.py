@@ -15,6 +15,7 @@ from sinks.hive.archive import Archive
 from sinks.hive.history import history
 from sinks.hive.state import state
 from tests.support.batches import Row, a_batch, a_schema
+from tests.support.examples import examples
 from tests.support.hive import a_sink, memory_store, within
 
 SCHEMA = a_schema(table="plans")
@@ -42,7 +43,7 @@ def expected(changes: list[Told], hours: int) -> dict[int, str]:
     return {key: f"v{version}" for key, (version, is_gone) in last.items() if not is_gone}
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     changes=st.lists(
         st.tuples(st.integers(1, 4), st.integers(0, 60), st.booleans()), min_size=1, max_size=15

@@ -28,6 +28,7 @@ from sinks.hive.settings import HiveSettings
 from sinks.hive.stores.port import Store
 from tests.property.test_hive_schedules import TABLE, Log, Schedule, actions, logs
 from tests.support.clock import FakeClock
+from tests.support.examples import examples
 from tests.support.hive import Crash, Gate, counting, memory_store
 from tests.support.hive import settings as hive_settings
 from tests.support.hive_catalog import ModelHive
@@ -193,7 +194,7 @@ upkeep_actions = st.one_of(
 )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     places=logs,
     rotate_rows=st.sampled_from([1, 5]),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import suppress
 from dataclasses import replace
 from random import Random
@@ -17,11 +16,12 @@ from callsheet.errors import Reason
 from callsheet.kafka.letters import Choice, Deed, Mark, Record
 from callsheet.limits import TruncatePolicy
 from tests.support.clock import FakeClock
+from tests.support.examples import examples
 from tests.support.kafka import LIMITS
 from tests.support.letters import LetterTopic, SourceVersions, TopicLetters
 from tests.support.memory_sink import MemorySink, MemoryStore, Stored
 
-SCHEDULES = int(os.environ.get("CALLSHEET_SCHEDULES", "150"))
+SCHEDULES = examples(150)
 TOPICS = ("studio.finance.titles", "studio.finance.talent")
 EVERYTHING = Wish(Choice(), most_attempts=1_000_000)
 STEPS = [None, *Step]

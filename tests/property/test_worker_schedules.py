@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import pytest
 
+from tests.support.examples import examples
 from tests.support.schedules import play
 
-BLOCK = 150
+BLOCK = examples(150)
 BLOCKS = [pytest.param(n, marks=pytest.mark.slow if n >= 4 else ()) for n in range(10)]
-"""Slow together: `make test-fast` plays 600 schedules, `make test` all 1,500."""
+"""`make test-fast` plays some of them, `make test` all 1,500."""
 
 
 @pytest.mark.parametrize("block", BLOCKS)

@@ -22,6 +22,7 @@ from sinks.sql.mysql.dialect import MySql
 from sinks.sql.store import Step, Store, Work
 from sinks.sql.trouble import Fenced
 from tests.support.batches import Row, a_batch, a_schema
+from tests.support.examples import examples
 from tests.support.sql import Replica
 from tests.support.sql_log import PARTITIONS, a_log, state_after
 
@@ -107,7 +108,7 @@ STEPS = st.one_of(
 
 
 @settings(
-    max_examples=25,
+    max_examples=examples(25),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

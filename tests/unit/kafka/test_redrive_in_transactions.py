@@ -4,7 +4,6 @@ its mark are there together, once.
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
@@ -27,10 +26,11 @@ from callsheet.limits import TruncatePolicy
 from callsheet.ports import Deadline, OutgoingRecord
 from callsheet.sink import Counts, Progress, Rejection
 from tests.support.clock import FakeClock
+from tests.support.examples import examples
 from tests.support.kafka import LIMITS
 from tests.support.letters import LetterTopic, SourceVersions, TopicLetters
 
-SCHEDULES = int(os.environ.get("CALLSHEET_SCHEDULES", "40"))
+SCHEDULES = examples(40)
 TOPICS = ("studio.finance.titles", "studio.finance.talent")
 EVERYTHING = Wish(Choice(), most_attempts=1_000_000)
 LETTERS = "letters"

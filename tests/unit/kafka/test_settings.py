@@ -97,9 +97,10 @@ def test_each_error_says_how_one_recovers(code: int, kind: type[CallsheetError])
 def test_what_ends_the_client_because_the_group_takes_it_for_another_is_told_apart() -> None:
     """In the client's words, as they were seen when a broker was restarted."""
     said = f"Fatal error: {KafkaError(KafkaError.FENCED_INSTANCE_ID).str()}: Fatal consumer error"
-    error = translated(KafkaError(KafkaError._FATAL, said, fatal=True), "reading")
-    assert type(error) is PreconditionError
-    assert "with our instance id" in error.message
+    for is_fatal in (False, True):
+        error = translated(KafkaError(KafkaError._FATAL, said, fatal=is_fatal), "reading")
+        assert type(error) is PreconditionError
+        assert "with our instance id" in error.message
 
 
 def test_a_fatal_error_of_the_client_is_fatal() -> None:

@@ -42,6 +42,15 @@ signal.signal(signal.SIGTERM, lambda *_: stopping.set())
 """
 
 
+class SkippingClock(SystemClock):
+    """The real one, but that a test may have it later than it is."""
+
+    skipped_s = 0.0
+
+    def monotonic(self) -> float:
+        return super().monotonic() + self.skipped_s
+
+
 class Played:
     """A supervisor in a thread over processes that run ``code``."""
 
@@ -59,11 +68,11 @@ class Played:
             Plan(name, f"{marks}-{name}", name, number, HealthLimits(turn_s), grace_s)
             for name, number in workers
         ]
-        self.relay = Relay()
+        self.relay, self.clock = Relay(), SkippingClock()
         self.supervisor = Supervisor(
             plans,
             self.relay,
-            SystemClock(),
+            self.clock,
             structlog.get_logger(),
             command=[sys.executable, "-c", PRELUDE + textwrap.dedent(code)],
         )
@@ -142,9 +151,15 @@ def test_a_fatal_worker_waits_longer_and_says_why(marks: Path) -> None:
 
 
 def test_a_worker_that_hangs_is_killed_and_replaced(marks: Path) -> None:
-    code = "tell()\nif is_first(): time.sleep(600)\nwhile not stopping.wait(0.1): tell()"
-    played = Played(code, marks, turn_s=4.0)
-    eventually(lambda: played.state.restarts >= 1 and played.state.is_ready, "replaced")
+    late_s = 121.0  # more than two turns
+    code = f"""
+    if is_first(): tell(); time.sleep(600)
+    while not stopping.wait(0.1): tell(turned=time.monotonic() + {late_s})
+    """
+    played = Played(code, marks, turn_s=60.0)
+    eventually(lambda: played.state.is_ready, "ready")
+    played.clock.skipped_s = late_s
+    eventually(lambda: played.state.restarts == 1 and played.state.is_ready, "replaced")
     played.end()
     assert played.error is None
 
@@ -206,7 +221,10 @@ def test_when_all_are_refused_nothing_is_left_to_run(marks: Path) -> None:
     assert isinstance(played.error, ConfigError)
 
 
-@pytest.mark.parametrize("dies", ["os._exit(9)", "os._exit(1)", "time.sleep(600)"])
+@pytest.mark.parametrize(
+    "dies",
+    ["os._exit(9)", "os._exit(1)", pytest.param("time.sleep(600)", marks=pytest.mark.slow)],
+)
 def test_a_pipeline_that_fails_or_hangs_takes_no_other_down(marks: Path, dies: str) -> None:
     code = f"tell()\nif order.text == 'bad': {dies}\n{WORKS}"
     played = Played(code, marks, turn_s=4.0, workers=[("bad", 0), ("well", 0)])

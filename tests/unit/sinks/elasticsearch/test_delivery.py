@@ -22,6 +22,7 @@ from sinks.elasticsearch.pressure import Pressure
 from sinks.elasticsearch.render import Renderer
 from sinks.elasticsearch.suspicion import PARK_FAILURES, POISON_FAILURES
 from tests.support.batches import Row, a_batch, upsert
+from tests.support.examples import examples
 
 FAR = 1e12
 AGAIN = Item(Outcome.AGAIN, "busy")
@@ -334,7 +335,7 @@ def test_refusals_lower_the_number_of_requests() -> None:
 FATES = st.sampled_from([*Outcome])
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(st.data())
 def test_every_operation_gets_one_answer_and_no_id_two_requests(data: st.DataObject) -> None:
     desk = Desk(lanes=data.draw(st.integers(1, 4)), request_bytes=2_000)

@@ -26,6 +26,7 @@ from tests.support.bulk_lines import (
     rows,
 )
 from tests.support.decoder_bench import Bench
+from tests.support.examples import examples
 
 NATIVE = load_native()
 needs_native = pytest.mark.skipif(NATIVE is None, reason="callsheet_native is not installed")
@@ -36,7 +37,7 @@ NATIVE_SCHEMA = a_schema(*(c for c in COLUMNS if c.kind not in OTHER_KINDS and c
 
 
 @needs_native
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(st.lists(rows(), min_size=1, max_size=6, unique_by=lambda row: row.id))
 def test_the_native_module_writes_what_rows_write(changes: list[Row]) -> None:
     batch = a_batch(changes, NATIVE_SCHEMA)
