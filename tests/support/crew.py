@@ -21,7 +21,7 @@ from tests.support.every_store_files import SINKS
 from tests.support.main_job_files import CHECKOUT, Pipeline
 from tests.support.polling import until
 from tests.support.traps import FREEZE, Trap, Traps
-from tests.support.worker_process import WorkerProcess
+from tests.support.worker_process import STOP_S, WorkerProcess
 
 
 @dataclass(slots=True)
@@ -53,11 +53,11 @@ class Crew:
             self.workers[sink] = self._start(self._namesake(self.scene.pipelines[sink]))
 
     def stop(self) -> None:
-        """SIGTERM to all, and all end well."""
+        """SIGTERM to all, once: a second one would kill. All end well."""
         for worker in self.workers.values():
             worker.process.terminate()
         for sink, worker in self.workers.items():
-            assert worker.stop() == 0, f"{sink}\n{worker.last_words()}"
+            assert worker.process.wait(STOP_S) == 0, f"{sink}\n{worker.last_words()}"
 
     def end(self) -> None:
         """kill -9."""
