@@ -210,7 +210,7 @@ def test_one_transaction_of_very_many_rows(crew: Crew, pytestconfig: pytest.Conf
         crew.wait_until_back(crew.wait_until_hit(SINKS))
         found.recovery_s, found.changes = scene.catch_up(), count
         scene.verify()
-        database.execute("DELETE FROM talent WHERE full_name LIKE 'extra %'")
+        database.execute("DELETE FROM talent WHERE full_name LIKE 'extra %%'")
         scene.settle()
         scene.verify()
 
@@ -273,7 +273,8 @@ def make_anew(scene: Scene, topic: str) -> None:
     state = job.kafka.describe([topic])[topic]
     job.connect.pause(job.name)
     until(lambda: is_paused(scene), "the connector is paused")
-    AdminClient({"bootstrap.servers": job.bootstrap}).delete_topics([topic])[topic].result(30)
+    admin = AdminClient({"bootstrap.servers": job.bootstrap})
+    admin.delete_topics([topic])[topic].result(30)
     until(lambda: not job.kafka.describe([topic]), "the topic is gone")
     job.kafka.create([Topic(topic, state.partitions, state.replication_factor)])
     job.connect.resume(job.name)
