@@ -110,6 +110,8 @@ class Crew:
 
     def state(self, sink: str) -> WorkerState | None:
         """None: nobody can tell just now."""
+        if self.workers[sink].record is None:
+            return None  # it has just been started
         with suppress(httpx.HTTPError):
             answer = self.workers[sink].get("/status")
             return next(iter(msgspec.json.decode(answer.content, type=list[WorkerState])), None)
