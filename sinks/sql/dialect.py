@@ -40,6 +40,8 @@ class Diagnosis:
 
     trouble: Trouble
     detail: str
+    is_account: bool = False
+    """The user, the password, the database's name or a grant is what is wrong."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,8 @@
 
 The order within: offsets locked and our generation checked, then per batch versions read, rows
 written, versions noted; offsets moved last. When the answer to a commit is lost, the row of
-offsets decides: ``writes`` counts the transactions that took place.
+offsets decides: ``writes`` counts the transactions that took place. It decides for the batches of
+that commit alone, and while its partitions are held under the same claim.
 """
 
 from __future__ import annotations
@@ -60,10 +61,34 @@ class Written:
 class _Doubt:
     """A commit that was sent and not answered."""
 
-    outcomes: Mapping[int, Outcome]
-    """By the identity of the batch."""
+    works: Sequence[Work]
+    """Kept: a batch that is freed leaves its place in memory, and its ``id``, to a later one."""
     before: Mapping[Partition, Claim]
-    generations: Mapping[Partition, int]
+    """What was locked, as it was before the commit."""
+    written: Written
+    """What it came to, if it took place."""
+
+    def outcomes_of(self, works: Sequence[Work]) -> list[Outcome] | None:
+        """None when one of them was not in it. They come in the order in which it had them."""
+        rest = zip(self.works, self.written.outcomes, strict=True)
+        found: list[Outcome] = []
+        for work in works:
+            outcome = next((each for sent, each in rest if sent.batch is work.batch), None)
+            if outcome is None:
+                return None
+            found.append(outcome)
+        return found
+
+    def took_place(self, held: Mapping[Partition, Claim]) -> bool:
+        """False as well where ``writes`` proves nothing: a partition was not in it, or went and
+        was claimed anew, so that others may have written it since.
+        """
+        return all(
+            place in self.before
+            and self.before[place].generation == claim.generation
+            and self.before[place].writes != claim.writes
+            for place, claim in held.items()
+        )
 
 
 class Store:
@@ -98,7 +123,8 @@ class Store:
     def write(self, works: Sequence[Work], generations: Mapping[Partition, int]) -> Written:
         """Raises Failed (nothing was written, or the next call finds out), Fenced, ParkTableError.
 
-        After a Failed the next call must bring the same works, but for partitions that went.
+        After a Failed the next call brings the same works, but for partitions that went: only so
+        is a commit that nobody answered found out. Other works, or a new claim, are written.
         """
         targets = [self._catalog.target(work.batch.topic, work.batch.schema) for work in works]
         partitions = {place for work in works for place in work.ends()}
@@ -117,21 +143,22 @@ class Store:
             self._offsets.advance(connection, held, ends, _versions(works))
             self._at(Step.OFFSETS)
             written = Written(outcomes, {place: held[place].generation for place in held})
-            self._doubt = _Doubt(_by_batch(works, outcomes), held, written.generations)
+            self._doubt = _Doubt(tuple(works), held, written)
             transaction.commit()
             self._doubt = None
         self._at(Step.COMMITTED)
         return written
 
     def _resolved(self, works: Sequence[Work], held: Mapping[Partition, Claim]) -> Written | None:
-        """What we know of a commit whose answer was lost, now that its locks are gone."""
+        """What we know of a commit whose answer was lost, now that its locks are gone. Whatever is
+        not certain is written again: versions make that harmless, and a batch that is wrongly taken
+        for written would be lost.
+        """
         doubt, self._doubt = self._doubt, None
-        if doubt is None or not all(id(work.batch) in doubt.outcomes for work in works):
+        if doubt is None or not doubt.took_place(held):
             return None
-        place = next(iter(held))
-        if held[place].writes == doubt.before[place].writes:
-            return None
-        return Written([doubt.outcomes[id(work.batch)] for work in works], doubt.generations)
+        outcomes = doubt.outcomes_of(works)
+        return None if outcomes is None else Written(outcomes, doubt.written.generations)
 
     def _apply(self, connection: sa.Connection, work: Work, target: Target) -> Outcome:
         batch, server = work.batch, self._server
@@ -154,10 +181,6 @@ class Store:
             ) from None
         self._at(Step.ROWS)
         return outcome
-
-
-def _by_batch(works: Sequence[Work], outcomes: Sequence[Outcome]) -> dict[int, Outcome]:
-    return {id(work.batch): outcome for work, outcome in zip(works, outcomes, strict=True)}
 
 
 def _versions(works: Sequence[Work]) -> dict[Partition, int]:

@@ -8,12 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from typing import Final
 
 import sqlalchemy as sa
 
 from callsheet.batch import Partition
 from callsheet.errors import FatalError, RetryableError
 from sinks.sql.dialect import Diagnosis, Dialect, Trouble
+
+_ACCOUNT: Final = (
+    "check sink.username, sink.password, the database's name and the grants that docs/sql.md "
+    "lists; the offsets are kept"
+)
+_NUMBER: Final = (
+    "look up what the number means, and what the server's own log says of that moment; the "
+    "offsets are kept"
+)
 
 
 class Failed(Exception):  # noqa: N818 - never leaves this package
@@ -22,6 +32,7 @@ class Failed(Exception):  # noqa: N818 - never leaves this package
     def __init__(self, diagnosis: Diagnosis) -> None:
         super().__init__(diagnosis.detail)
         self.trouble, self.detail = diagnosis.trouble, diagnosis.detail
+        self.is_account = diagnosis.is_account
 
     def as_error(self, address: str) -> RetryableError | FatalError:
         if self.trouble in {Trouble.AWAY, Trouble.AGAIN}:
@@ -31,8 +42,7 @@ class Failed(Exception):  # noqa: N818 - never leaves this package
             )
         return FatalError(
             f"the replica at {address} refuses us: {self.detail}",
-            hint="check sink.username, sink.password, the database's name and the grants that "
-            "docs/sql.md lists; the offsets are kept",
+            hint=_ACCOUNT if self.is_account else _NUMBER,
         )
 
 

@@ -27,6 +27,10 @@ from sinks.sql.trouble import Failed, Fenced
 
 _QUIET_ATTEMPTS: Final = 3
 """Deadlocks in a row before they count as trouble."""
+_LATE: Final = (
+    "nothing is lost: what is not committed is tried again; if it stays so, look at the replica's "
+    "disk, its log and its longest transactions"
+)
 
 
 class Writer:
@@ -110,7 +114,7 @@ class Writer:
     def _wait(self, deadline: Deadline, late: str) -> None:
         if deadline.expired():
             trouble = self._ledger.trouble
-            raise RetryableError(f"{late}: {trouble.message}" if trouble else late)
+            raise RetryableError(f"{late}: {trouble.message}" if trouble else late, hint=_LATE)
         self._answers.wait(deadline.remaining_s())
         self._check()
 

@@ -10,17 +10,20 @@ import sqlalchemy as sa
 
 from sinks.sql.dialect import Diagnosis, Trouble
 
-_AGAIN: Final = frozenset({1062, 1205, 1213, 1050, 1060, 1412, 3572})
-"""1050, 1060: another worker created the table or added the column; 1412: changed under us."""
+_AGAIN: Final = frozenset({1062, 1205, 1213, 1050, 1060, 1180, 1206, 1412, 3572})
+"""1050, 1060: another worker created the table or added the column; 1412: changed under us; 1180:
+the commit failed; 1206: more locks than the server has room for, just now."""
 
 _AWAY: Final = frozenset(
     {
-        1021, 1037, 1038, 1040, 1041, 1042, 1043, 1053, 1077, 1079, 1080, 1114, 1135, 1152, 1158,
-        1159, 1160, 1161, 1203, 1226, 1290, 1317, 1792, 1836, 1927, 3024, 3032, 3100, 3101, 3168,
-        3169, 3170, 3675, 3950, 4031,
+        3, 1021, 1026, 1030, 1037, 1038, 1040, 1041, 1042, 1043, 1053, 1077, 1079, 1080, 1114,
+        1135, 1152, 1158, 1159, 1160, 1161, 1203, 1226, 1290, 1317, 1598, 1792, 1836, 1927, 3024,
+        3032, 3100, 3101, 3168, 3169, 3170, 3675, 3950, 4031,
     }
 )  # fmt: skip
-"""No space, no memory, too many connections, shutting down, read-only, killed, idle too long."""
+"""No space, no memory, too many connections, shutting down, read-only, killed, idle too long.
+A full disk has many numbers: 3 (from the server's file layer, which counts from 1), 1021, 1026,
+1030 (whatever the storage engine could not do), 1114, 1598 (the binlog cannot be written)."""
 
 _VALUE: Final = frozenset(
     {
@@ -32,8 +35,9 @@ _VALUE: Final = frozenset(
 
 _TABLE: Final = frozenset({1054, 1103, 1136, 1142, 1143, 1146, 1147, 1168, 1176, 1364, 1347, 1471})
 _UNKNOWN_US: Final = frozenset({1044, 1045, 1049, 1130, 1227, 1698, 3118, 3159})
+_DENIED: Final = frozenset({1142, 1143})
+"""Of _TABLE those that a grant would mend."""
 _COLUMN: Final = re.compile(r"column '(?:[^'.]*\.)?([^']{1,64})'", re.IGNORECASE)
-_TOO_LARGE: Final = 1153
 _CR_FIRST, _CR_LAST = 2000, 2999
 
 
@@ -47,7 +51,8 @@ def diagnosis(error: sa.exc.DBAPIError) -> Diagnosis:
     trouble = _trouble(error, number)
     if trouble is Trouble.AWAY and number == 0:
         return Diagnosis(trouble, "the connection is closed")
-    return Diagnosis(trouble, f"MySQL error {number}{_place(error)}")
+    is_account = number in _UNKNOWN_US or number in _DENIED
+    return Diagnosis(trouble, f"MySQL error {number}{_place(error)}", is_account=is_account)
 
 
 def _trouble(error: sa.exc.DBAPIError, number: int) -> Trouble:

@@ -9,7 +9,7 @@ import pytest
 import structlog
 
 from callsheet.batch import Partition
-from callsheet.errors import FencedError
+from callsheet.errors import FencedError, RetryableError
 from callsheet.ports import Deadline, SystemClock
 from callsheet.sink import Counts
 from sinks.sql.store import Store, Work, Written
@@ -91,6 +91,14 @@ def test_our_own_new_claim_is_no_reason_to_end(store: OneFencedStore, start: Any
     assert store.written.get(timeout=_PATIENCE_S) == (3, {place: 2})
     assert writer.progress().counts == Counts(written=3)
     assert store.written.empty()
+
+
+def test_what_is_late_says_what_to_look_at(start: Any) -> None:
+    writer, _ = start()
+    with pytest.raises(RetryableError, match="did not take all events in time") as late:
+        writer.flush(Deadline.after(SystemClock(), 0.01))
+    assert late.value.hint.startswith("nothing is lost")
+    assert "look at the replica's disk" in late.value.hint
 
 
 def _soon() -> Deadline:
