@@ -76,7 +76,11 @@ class TopicAppender:
             except BufferError:
                 self._producer.poll(0.1)  # within delivery.timeout.ms something leaves the queue
             except KafkaException as error:
-                raise UnavailableError(f"Kafka: {error.args[0].str()}") from error
+                raise UnavailableError(
+                    f"the Kafka client takes no record for {topic}: {error.args[0].str()}",
+                    hint="is the broker up (`callsheet stack status`)? Then run the command again: "
+                    "what is there already changes nothing twice",
+                ) from error
             else:
                 return
 

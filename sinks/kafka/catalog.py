@@ -11,6 +11,7 @@ from callsheet.codec.normalized_columns import EventEncoder
 from callsheet.codec.normalized_schema import event_schema
 from callsheet.errors import ConfigError, PreconditionError, RetryableError, UnavailableError
 from callsheet.kafka.topics import Topic
+from callsheet.ports import Deadline
 from callsheet.schema import TableSchema
 from callsheet.sink import Transaction
 from sinks.kafka.settings import KafkaSinkSettings
@@ -43,19 +44,19 @@ class Catalog:
         self._targets: dict[tuple[str, str], Target] = {}
         self._owners: dict[str, str] = {}
 
-    def target(self, source_topic: str, schema: TableSchema) -> Target:
+    def target(self, source_topic: str, schema: TableSchema, deadline: Deadline) -> Target:
         """Raises:
         ParkTableError: the registry refuses the schema.
-        RetryableError: brokers or registry are away.
+        RetryableError: brokers or registry are away, or too slow.
         ConfigError: the topic is none to write to, or we may not make it.
         """
         found = self._targets.get((source_topic, schema.fingerprint))
         if found is None:
-            found = self._made(source_topic, schema)
+            found = self._made(source_topic, schema, deadline)
             self._targets[source_topic, schema.fingerprint] = found
         return found
 
-    def _made(self, source_topic: str, schema: TableSchema) -> Target:
+    def _made(self, source_topic: str, schema: TableSchema, deadline: Deadline) -> Target:
         topic = self._settings.topic_of(schema)
         self.refuse_loop(topic)
         owner = self._owners.setdefault(topic, source_topic)
@@ -64,10 +65,11 @@ class Catalog:
                 f"{source_topic} and {owner} would both go to {topic}",
                 hint="tell them apart in sink.topic, or give one of them a sink.routes entry",
             )
-        self._ensure(topic)
+        self._ensure(topic, deadline)
         written = contract(schema) if self._settings.optional_columns else schema
         subject = f"{topic}-value"
-        identifier = self._subjects.register(source_topic, subject, event_schema(written))
+        wanted = event_schema(written)
+        identifier = self._subjects.register(source_topic, subject, wanted, deadline)
         self._log.info("schema registered", topic=topic, subject=subject, schema_id=identifier)
         encoder = EventEncoder(source_topic, written, identifier, self._native)
         return Target(topic, schema.qualified_name, identifier, encoder)
@@ -82,18 +84,20 @@ class Catalog:
                 hint="change sink.topic, sink.prefix or sink.routes, or source.topics",
             )
 
-    def _ensure(self, name: str) -> None:
+    def _ensure(self, name: str, deadline: Deadline) -> None:
         try:
-            self._create_or_alter(name)
+            self._create_or_alter(name, deadline)
         except UnavailableError as error:
             raise RetryableError(error.message, hint=error.hint) from error
         except PreconditionError as error:
             raise ConfigError(error.message, hint=error.hint) from error
 
-    def _create_or_alter(self, name: str) -> None:
+    def _create_or_alter(self, name: str, deadline: Deadline) -> None:
         settings, topics = self._settings, self._transaction.topics
         wanted = settings.wanted_config()
+        _check(deadline, name)
         found = topics.describe([name]).get(name)
+        _check(deadline, name)
         if found is None:
             topics.create([Topic(name, settings.partitions, settings.replication_factor, wanted)])
             self._log.info("topic created", topic=name, partitions=settings.partitions)
@@ -105,6 +109,15 @@ class Catalog:
         if other:
             topics.alter(name, other)
             self._log.info("topic configured", topic=name, config=other)
+
+
+def _check(deadline: Deadline, topic: str) -> None:
+    """Before each call: one that runs ends by a timeout of its own."""
+    if deadline.expired():
+        raise RetryableError(
+            f"the brokers are too slow: {topic} is not ready in time",
+            hint="the write is tried again; are the brokers up? `callsheet stack status`",
+        )
 
 
 def contract(schema: TableSchema) -> TableSchema:

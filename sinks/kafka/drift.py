@@ -30,16 +30,17 @@ def _is_drift(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
 
 
 def _columns(event: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    images = (f["type"] for f in event.get("fields", ()) if f["name"] == "before")
+    images = (f.get("type") for f in event.get("fields", ()) if f.get("name") == "before")
     for image in images:
-        row = next(branch for branch in image if isinstance(branch, dict))
-        for field in row["fields"]:
+        branches = image if isinstance(image, list) else ()  # else it is no event of ours
+        row = next((branch for branch in branches if isinstance(branch, dict)), {})
+        for field in row.get("fields", ()):
             yield field["name"], _node(field["type"])
 
 
 def _node(kind: Any) -> Mapping[str, Any]:
     if isinstance(kind, list):
-        kind = next(branch for branch in kind if branch != "null")
+        kind = next((branch for branch in kind if branch != "null"), "null")
     return kind if isinstance(kind, dict) else {"type": kind}
 
 

@@ -62,7 +62,10 @@ class LatestEraser:
 
     def _opened(self) -> tuple[Transaction, Past]:
         if self._transaction is None or self._transaction.past is None:
-            raise PreconditionError("a topic is erased from in a transaction")
+            raise PreconditionError(
+                "a topic is erased from in a transaction",
+                hint="erase by `callsheet erase`, which opens one",
+            )
         self._transaction.producer.open(Deadline.after(self._clock, _PATIENCE_S))
         return self._transaction, self._transaction.past
 

@@ -49,7 +49,7 @@ def _last_records(messages: Iterator[Message]) -> dict[str, int]:
     for message in messages:
         key, value = message.key(), message.value()
         version = dict(message.headers() or ()).get(_VERSION)
-        if key is None or version is None:
+        if key is None or version is None or not version.isdigit():
             continue  # not one of ours
         if value is None:
             living.pop(key.decode(), None)

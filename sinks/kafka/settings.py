@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from enum import StrEnum
+from fnmatch import fnmatchcase
 from typing import Final, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from callsheet.config.fields import is_pattern
 from callsheet.config.source import RegistrySettings
 from callsheet.schema import TableSchema
 
@@ -41,7 +43,9 @@ class KafkaSinkSettings(BaseModel):
     )
     routes: Mapping[str, str] = Field(
         default_factory=dict,
-        description="Tables (database.table) that go to a topic of another name.",
+        description="Tables (`database.table`; `*`, `?` and `[...]` match as in file names) that "
+        "go to a topic of another name, in which {prefix}, {source}, {database}, {table} are "
+        "filled in as well. A table takes the first entry that matches it.",
     )
     mode: Mode = Mode.LOG
     registry: RegistrySettings = Field(description="Where our events' schemas are registered.")
@@ -84,12 +88,21 @@ class KafkaSinkSettings(BaseModel):
 
     def topic_of(self, schema: TableSchema) -> str:
         """Where a table's events go."""
-        return self.routes.get(schema.qualified_name) or self.topic.format(
+        return self._template_of(schema.qualified_name).format(
             prefix=self.prefix,
             source=schema.source,
             database=schema.database,
             table=schema.table,
         )
+
+    def _template_of(self, name: str) -> str:
+        return next(
+            (topic for table, topic in self.routes.items() if _matches(name, table)), self.topic
+        )
+
+    def fixed_topics(self) -> list[str]:
+        """Those of the routes whose names are known before any table is."""
+        return [topic for topic in self.routes.values() if not _named(topic)]
 
     def wanted_config(self) -> dict[str, str]:
         """The topics' settings, all that we state."""
@@ -110,9 +123,7 @@ class KafkaSinkSettings(BaseModel):
     @field_validator("topic")
     @classmethod
     def _is_template(cls, topic: str) -> str:
-        named = set(re.findall(r"\{(\w*)\}", topic))
-        bare = re.sub(r"\{\w*\}", "x", topic)
-        if "table" not in named or named - _PLACEHOLDERS or not _NAME.fullmatch(bare):
+        if "table" not in _named(topic) or not _is_name(topic):
             raise ValueError(
                 "a topic's name consists of letters, digits, . _ - and contains {table}; {prefix}, "
                 "{source} and {database} may stand in it as well"
@@ -122,12 +133,22 @@ class KafkaSinkSettings(BaseModel):
     @field_validator("routes")
     @classmethod
     def _are_routes(cls, routes: Mapping[str, str]) -> Mapping[str, str]:
+        before: list[str] = []
         for table, topic in routes.items():
             if len(table.split(".")) != 2 or not all(table.split(".")):
                 raise ValueError(f"{table!r} is not of the form database.table")
-            if not _NAME.fullmatch(topic):
+            if not _is_name(topic):
                 raise ValueError(f"{topic!r} is no topic name")
-        if len(set(routes.values())) < len(routes):
+            first = next((each for each in before if _matches(table, each)), None)
+            if first is not None and not is_pattern(table):
+                raise ValueError(f"{table} comes too late: {first} matches it before")
+            if is_pattern(table) and "table" not in _named(topic):
+                raise ValueError(
+                    f"{table} may match two tables, so {topic!r} must contain {{table}}"
+                )
+            before.append(table)
+        spelled = [_spelled(*each) for each in routes.items() if not is_pattern(each[0])]
+        if len(set(spelled)) < len(spelled):
             raise ValueError("two tables go to one topic, whose schema can be only one table's")
         return routes
 
@@ -136,6 +157,27 @@ class KafkaSinkSettings(BaseModel):
         if owned := sorted(_OWNED & self.topic_config.keys()):
             raise ValueError(f"topic_config: {', '.join(owned)} follow from the settings above")
         return self
+
+
+def _matches(name: str, table: str) -> bool:
+    """A table of just this name too, should it have a pattern's sign in it."""
+    return name == table or fnmatchcase(name, table)
+
+
+def _spelled(table: str, topic: str) -> str:
+    """The topic as far as it is known without a connector."""
+    database, name = table.split(".")
+    return topic.replace("{database}", database).replace("{table}", name)
+
+
+def _named(topic: str) -> set[str]:
+    """The placeholders in it."""
+    return set(re.findall(r"\{(\w*)\}", topic))
+
+
+def _is_name(topic: str) -> bool:
+    bare = re.sub(r"\{\w*\}", "x", topic)
+    return _named(topic) <= _PLACEHOLDERS and _NAME.fullmatch(bare) is not None
 
 
 def _millis(hours: float) -> str:

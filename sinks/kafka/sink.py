@@ -50,7 +50,7 @@ class KafkaSink:
     def open(self) -> None:
         transaction = self._transaction()
         catalog = Catalog(self._settings, transaction, self._subjects, load_native(), self._log)
-        for topic in self._settings.routes.values():
+        for topic in self._settings.fixed_topics():
             catalog.refuse_loop(topic)
         transaction.producer.open(Deadline.after(self._context.clock, _OPEN_S))
         if transaction.past is not None and self._settings.mode is Mode.LATEST:
@@ -66,7 +66,7 @@ class KafkaSink:
     def write(self, batch: Batch, deadline: Deadline) -> None:
         if self._catalog is None:
             raise RuntimeError("open() comes first")
-        target = self._catalog.target(batch.topic, batch.schema)
+        target = self._catalog.target(batch.topic, batch.schema, deadline)
         late = self._late.look(target.topic, batch, deadline) if self._late else None
         self._transaction().producer.make_room(batch.size_bytes, deadline)
         # From here on nothing may fail that a second call of this batch would mend.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -50,3 +51,17 @@ def test_another_meaning_is_told(old: Column, new: Column, said: str) -> None:
 )
 def test_what_readers_can_live_with_is_not(old: Column, new: Column) -> None:
     assert between(old, new) == ""
+
+
+@pytest.mark.parametrize(
+    "foreign",
+    [
+        {},
+        {"type": "object", "properties": {}},
+        {"type": "record", "fields": [{"name": "before", "type": "string"}]},
+        {"type": "record", "fields": [{"name": "before", "type": ["null", "string"]}]},
+        {"type": "record", "fields": [{"name": "before", "type": ["null", {"type": "array"}]}]},
+    ],
+)
+def test_of_what_is_no_event_the_registry_tells(foreign: dict[str, Any]) -> None:
+    assert drift(foreign, event_schema(a_schema(TEXT))) == ""

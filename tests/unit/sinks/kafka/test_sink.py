@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import httpx
@@ -20,7 +20,7 @@ from sinks.kafka.latest import Versions, latest_rows
 from sinks.kafka.settings import KafkaSinkSettings
 from sinks.kafka.sink import KafkaSink
 from sinks.kafka.subjects import Subjects
-from tests.support.batches import a_batch, delete, upsert
+from tests.support.batches import a_batch, a_schema, delete, upsert
 
 CLOCK = SystemClock()
 VERSION = 1 << OFFSET_BITS
@@ -128,6 +128,21 @@ def test_two_tables_never_share_a_topic() -> None:
 def test_a_route_into_the_pipelines_own_topics_is_refused_at_start() -> None:
     with pytest.raises(ConfigError, match="reads itself"):
         Scene(own=frozenset({"letters"})).sink(routes={"finance.titles": "letters"})
+
+
+def test_a_route_by_a_rule_is_refused_when_its_topic_is_known() -> None:
+    scene = Scene(own=frozenset({"letters.titles"}))
+    sink = scene.sink(routes={"finance.*": "letters.{table}"})
+    with pytest.raises(ConfigError, match=r"write to letters\.titles, which it reads itself"):
+        sink.write(a_batch([upsert(1, name="a")], first_version=VERSION), within(1))
+
+
+def test_two_tables_that_a_rule_sends_to_one_topic_are_refused() -> None:
+    sink = Scene().sink(routes={"*.titles": "all.{table}"})
+    row, other = upsert(1, name="a"), replace(a_schema(), database="hr")
+    sink.write(a_batch([row], topic="studio.finance.titles", first_version=VERSION), within(1))
+    with pytest.raises(ConfigError, match=r"would both go to all\.titles"):
+        sink.write(a_batch([row], other, topic="studio.hr.titles"), within(1))
 
 
 def test_a_preview_needs_no_broker() -> None:
