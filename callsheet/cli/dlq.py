@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -72,7 +71,9 @@ def list_(
     from callsheet.kafka.letters import State
 
     if state != "all" and state not in set(State):
-        raise UsageError(f"--state {state}: {', '.join(State)} or all")
+        raise UsageError(
+            f"--state {state}: there is no such state", hint=f"{', '.join(State)}, or all"
+        )
     book = _book(_settings(pipeline))
     choice = chosen_by((), reason, table, since)
     letters = [x for x in book.letters.values() if choice.takes(x) and state in ("all", x.state)]
@@ -178,24 +179,22 @@ def discard(
     """Note that letters will never be delivered: who decided it, when, and why.
 
     Their bytes stay until the topic's retention takes them, and `dlq list --state discarded` shows
-    them until then.
+    them until then. Not while a redrive or an erase of the pipeline runs.
 
     Example: callsheet dlq discard cdc-config/pipelines/search.yaml 42 43 --why "test data"
     """
     from callsheet.cli import dlq_view
     from callsheet.cli.dlq_choice import selected
+    from callsheet.cli.dlq_discard import Decision
+    from callsheet.cli.dlq_discard import discard as run
 
     choice = selected(letters, reason, table, since, every)
     if not why.strip():
         raise UsageError("--why is empty", hint="a few words, kept with the letters")
-    settings = _settings(pipeline)
-    found = [letter for letter in _book(settings).open() if choice.takes(letter)]
     author = by or _operator()
-    if found and not dry_run:
-        _discard(settings, found, author, why)
+    found = run(_settings(pipeline), Decision(choice, author, why), is_dry=dry_run)
     data = {
-        "changed": bool(found) and not dry_run, "by": author, "why": why,
-        "letters": [letter.offset for letter in found],
+        "changed": bool(found) and not dry_run, "by": author, "why": why, "letters": found,
     }  # fmt: skip
     console.emit(json, data, lambda out: dlq_view.render_discarded(out, data))
 
@@ -266,19 +265,3 @@ def _redrive(file: Path, wish: Wish, by: str, patience_s: float) -> Outcome:
     loaded = _load(file)
     log = configure("warning", pipeline=loaded.name)
     return run(loaded, wish, Operator(by, patience_s, log, started))
-
-
-def _discard(
-    settings: PipelineSettings, letters: Sequence[StoredLetter], by: str, why: str
-) -> None:
-    from callsheet.cli.dlq_redrive import now_text
-    from callsheet.cli.dlq_workshop import marks_of
-    from callsheet.kafka.letters import Deed, Mark
-    from callsheet.kafka.letters_redrive import RUN_LETTERS
-    from callsheet.ports import Deadline, SystemClock
-
-    marks, offsets = marks_of(settings), [letter.offset for letter in letters]
-    for start in range(0, len(offsets), RUN_LETTERS):
-        part = tuple(offsets[start : start + RUN_LETTERS])
-        deadline = Deadline.after(SystemClock(), settings.dead_letters.budget_seconds)
-        marks.store(Mark(Deed.DISCARDED, part, by, now_text(), why), deadline)

@@ -22,7 +22,10 @@ def chosen_by(
     """
     for reason in reasons or ():
         if reason not in set(Reason):
-            raise UsageError(f"--reason {reason}: {', '.join(sorted(Reason))}")
+            raise UsageError(
+                f"--reason {reason}: there is no such reason",
+                hint=f"one of {', '.join(sorted(Reason))}",
+            )
     return Choice(
         frozenset(letters or ()),
         frozenset(reasons or ()),
@@ -49,7 +52,10 @@ def selected(
             "which letters?", hint="their numbers, --reason, --table, --since, or --all"
         )
     if letters and every:
-        raise UsageError("give either numbers of letters or --all")
+        raise UsageError(
+            "numbers of letters and --all contradict each other",
+            hint="give either the numbers or --all",
+        )
     return choice
 
 

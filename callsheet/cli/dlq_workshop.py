@@ -62,7 +62,7 @@ def marks_of(settings: PipelineSettings) -> KafkaMarks:
 
 def redrive(pipeline: Pipeline, wish: Wish, operator: Operator) -> Outcome:
     """Raises:
-    UsageError: another redrive of the pipeline runs.
+    UsageError: another redrive, discard or erase of the pipeline runs.
     """
     settings = pipeline.settings
     source = letter_log(settings)

@@ -31,7 +31,9 @@ def erase(
     ],
     doubtful: Annotated[
         bool,
-        typer.Option("--doubtful", help="Also letters of the table that do not decode."),
+        typer.Option(
+            "--doubtful", help="Also letters of the table that do not decode, settled or not."
+        ),
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show it, change nothing.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do it: it cannot be undone.")] = False,
@@ -125,11 +127,14 @@ def _letters(found: Erasure, *, is_dry: bool) -> list[str]:
     lines = [f"dead letters: {len(letters.erased)} {done}, {len(letters.kept)} others open"]
     if letters.erased:
         lines.append(f"  {letters.settled} settled ones of others go with them, and their notes")
-    if letters.doubtful:
+    left = len(letters.doubtful) if is_dry else found.letters_left
+    if left:
         lines.append(
-            f"  {len(letters.doubtful)} of the table do not decode, so nobody can tell whose they "
-            "are: --doubtful erases them too"
+            f"  {left} of the table do not decode, so nobody can tell whose they are: --doubtful "
+            "erases them too"
         )
+    if len(letters.doubtful) > left:
+        lines.append(f"  {len(letters.doubtful) - left} that do not decode went too")
     return lines
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 
 from structlog.typing import FilteringBoundLogger
 
@@ -15,6 +14,7 @@ from callsheet.app import (
     transaction_of,
     transactional_producer,
 )
+from callsheet.batch import Offset
 from callsheet.cli.dlq_workshop import letter_log
 from callsheet.config.loading import Pipeline
 from callsheet.errors import RetryableError, UnavailableError, UsageError
@@ -33,7 +33,9 @@ _TRIES = 5
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """Whose data goes. ``with_doubtful``: also letters of the table that nobody can read."""
+    """Whose data goes. ``with_doubtful``: also letters of the table that nobody can read, settled
+    ones too.
+    """
 
     table: str
     identifiers: tuple[str, ...]
@@ -70,8 +72,10 @@ def erase(pipeline: Pipeline, wish: Wish, log: FilteringBoundLogger) -> Erasure 
     """None where the pipeline has nothing to do with the table.
 
     Raises:
-        UsageError: the table's name means several topics, or is none of Debezium's.
+        UsageError: the table's name means several topics, or is none of Debezium's; or a redrive,
+            a discard or another erase of the pipeline runs.
         UnavailableError: a server is away.
+        FencedError: the turn was lost meanwhile; no letter is deleted.
         PreconditionError: a redrive has not ended, or a table is not the pipeline's.
     """
     topic = _topic(pipeline, wish.table)
@@ -202,10 +206,9 @@ def _from_letters(pipeline: Pipeline, wish: Wish, topic: str, found: Erasure) ->
     if not log.exists():
         return
     connection, letters = connection_of(settings), settings.dead_letters
-    with RedriveTurn(connection, settings.group_id, log.topic):
+    with RedriveTurn(connection, settings.group_id, log.topic) as turn:
         plan = sort_out(log, decoder_of(pipeline), topic, wish.identifiers)
         found.letters, found.letters_left = plan, len(plan.erased) + len(plan.doubtful)
-        stays = plan.kept if wish.with_doubtful else plan.kept | plan.doubtful
         if wish.is_dry or not (plan.erased or (wish.with_doubtful and plan.doubtful)):
             return
         copies = LetterCopies(
@@ -215,7 +218,14 @@ def _from_letters(pipeline: Pipeline, wish: Wish, topic: str, found: Erasure) ->
             budget_s=letters.budget_seconds,
         )
         topics = KafkaTopics(connection.common())
-        rewrite(log, copies, partial(topics.delete_before, log.topic, 0), plan.end, stays)
+
+        def delete_before(end: Offset) -> None:
+            turn.keep()
+            topics.delete_before(log.topic, 0, end)
+
+        stays = plan.stays(with_doubtful=wish.with_doubtful)
+        turn.keep()  # to read all may have taken longer than the group waits
+        rewrite(log, copies, delete_before, plan.end, stays)
         found.letters_left = len(stays - plan.kept)
 
 

@@ -5,7 +5,8 @@ and then everything up to there is deleted:
 
 1. The turn is held, so that no redrive presents a letter while it moves.
 2. Letters that are open and stay are appended as they were, with the time of their own, and
-   acknowledged. A crash after this leaves letters twice, of which only the newest counts.
+   acknowledged. A crash after this leaves letters twice, of which only the newest counts. One that
+   has failed again meanwhile, behind the end, is not appended: its copy would count instead.
 3. All before the end that the topic had in the beginning is deleted: what was to be erased, and
    with it letters that were settled long ago, and their marks.
 """
@@ -21,7 +22,7 @@ from confluent_kafka import Message as ClientMessage
 
 from callsheet.batch import Message, Offset
 from callsheet.errors import ConfigError, DeadLetterError, PreconditionError
-from callsheet.kafka.letters import LetterBook, Record, StoredLetter
+from callsheet.kafka.letters import LetterBook, Record, StoredLetter, letter_of
 from callsheet.kafka.settings import Connection, producer_config
 from callsheet.ports import Decoder
 
@@ -31,6 +32,7 @@ class ErasableLog(Protocol):
 
     def end(self) -> Offset: ...
     def messages(self, before: Offset) -> Iterator[Message]: ...
+    def behind(self, first: Offset) -> Iterator[Message]: ...
     def originals(self, letters: Collection[StoredLetter]) -> dict[Offset, Record]: ...
 
 
@@ -51,11 +53,19 @@ class Sorted:
     erased: frozenset[Offset]
     """Of the row, in whatever state."""
     doubtful: frozenset[Offset]
-    """Open, of the table, and nobody can tell of which row: they do not decode."""
+    """Of the table, in whatever state, and nobody can tell of which row: they do not decode, or
+    were cut and their record is gone.
+    """
     kept: frozenset[Offset]
     """Open, and of other rows."""
     settled: int
     """Dealt with, and of other rows: they go, and the notes on them."""
+    open_doubtful: frozenset[Offset] = frozenset()
+    """Those of the doubtful that are open."""
+
+    def stays(self, *, with_doubtful: bool) -> frozenset[Offset]:
+        """What is written again. A settled letter never is: without its mark it would be open."""
+        return self.kept if with_doubtful else self.kept | self.open_doubtful
 
 
 def sort_out(
@@ -75,10 +85,11 @@ def sort_out(
     of_table = [letter for letter in book.letters.values() if letter.source.topic == topic]
     whose = _rows_of(log, decoder, of_table)
     erased = frozenset(offset for offset, row in whose.items() if row in identifiers)
+    doubtful = frozenset(x.offset for x in of_table) - whose.keys()
     is_open = frozenset(letter.offset for letter in book.open())
-    doubtful = is_open & frozenset(x.offset for x in of_table) - whose.keys()
-    settled = len(book.letters.keys() - is_open - erased)
-    return Sorted(end, erased, doubtful, is_open - erased - doubtful, settled)
+    settled = len(book.letters.keys() - is_open - erased - doubtful)
+    kept = is_open - erased - doubtful
+    return Sorted(end, erased, doubtful, kept, settled, is_open & doubtful)
 
 
 def _rows_of(
@@ -99,13 +110,17 @@ def rewrite(
     end: Offset,
     stays: Collection[Offset],
 ) -> None:
-    """Everything before ``end`` goes, but for what ``stays``, which then stands behind it.
+    """Everything before ``end`` goes, but for what ``stays``, which then stands behind it. Of a
+    place that has a letter there already, only that one stays.
 
     Raises:
         DeadLetterError: what is to stay could not be written again; nothing is deleted.
     """
+    # One that comes after this look is superseded by the copy: the same record, an attempt less.
+    newer = {letter.place for message in log.behind(end) if (letter := letter_of(message))}
     for message in log.messages(end):
-        if message.offset() in stays:
+        letter = letter_of(message)
+        if letter is not None and letter.offset in stays and letter.place not in newer:
             copies.put(message)
     copies.flush()
     delete_before(end)

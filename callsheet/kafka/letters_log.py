@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from hashlib import sha256
 
 from confluent_kafka import KafkaError, KafkaException, Producer
@@ -57,6 +57,10 @@ class LetterLog:
     def messages(self, before: Offset) -> Iterator[Message]:
         """All that stands before this offset, letters and marks."""
         return self._scan(self._partition, None, before - 1) if before else iter(())
+
+    def behind(self, first: Offset) -> Iterator[Message]:
+        """All that stands at this offset and after it by now, letters and marks."""
+        return self._scan(self._partition, first, None)
 
     def end(self) -> Offset:
         """After the last record that is committed."""
@@ -132,12 +136,21 @@ class KafkaMarks:
 
     def put(self, mark: Mark) -> None:
         """Send it; :meth:`acknowledged` tells when it is stored. In the order of the calls."""
+        self._send(mark, self._acknowledged.append)
+
+    def _send(self, mark: Mark, stored: Callable[[Offset], None]) -> None:
+        def delivered(error: KafkaError | None, message: ClientMessage) -> None:
+            if error is not None:
+                self._failure = self._failure or error.str()
+            else:
+                stored(message.offset() or 0)
+
         try:
             self._producer.produce(
                 self._topic,
                 value=mark.value(),
                 headers=dict(mark.headers()),
-                on_delivery=self._delivered,
+                on_delivery=delivered,
             )
         except (KafkaException, BufferError) as error:
             why = error.args[0].str() if isinstance(error, KafkaException) else "no room"
@@ -159,23 +172,23 @@ class KafkaMarks:
         self._producer.flush(deadline.remaining_s())
 
     def store(self, mark: Mark, deadline: Deadline) -> Offset:
-        """The same, waiting for it; returns its offset.
+        """The same, waiting for it; returns the offset of this very mark. :meth:`acknowledged` does
+        not tell any more of those that were put before it.
 
         Raises:
-            DeadLetterError: it is not stored in time.
+            DeadLetterError: it is not stored in time, or one before it could not be stored.
         """
-        self.put(mark)
+        own: list[Offset] = []
+        self._send(mark, own.append)
         self.wait(deadline)
-        stored = self.acknowledged()
-        if stored is None:
+        if self._failure:
+            raise self._failed(self._failure)
+        if not own:
             raise self._failed("no acknowledgement in time")
-        return stored
-
-    def _delivered(self, error: KafkaError | None, message: ClientMessage) -> None:
-        if error is not None:
-            self._failure = self._failure or error.str()
-        else:
-            self._acknowledged.append(message.offset() or 0)
+        # A run that did not wait for its last mark is over. The next one must not take the late
+        # answer for that to a mark of its own.
+        self._acknowledged.clear()
+        return own[0]
 
     def _failed(self, why: str) -> DeadLetterError:
         return DeadLetterError(

@@ -127,7 +127,10 @@ class TransactionalMarks:
             self._acknowledged -= 1
             return 0
         if self._producer.failure:
-            raise FencedError(f"the transaction is taken back: {self._producer.failure}")
+            raise FencedError(
+                f"the transaction is taken back: {self._producer.failure}",
+                hint="run the redrive again: what was committed is noted, nothing is there twice",
+            )
         return None
 
     def wait(self, deadline: Deadline) -> None:

@@ -1,4 +1,6 @@
-"""One redrive of a pipeline at a time: who holds the group's only partition has the turn."""
+"""One redrive, discard or erase of a pipeline at a time: who holds the group's only partition has
+the turn.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +10,7 @@ from typing import Final, Self
 from confluent_kafka import OFFSET_END, Consumer, KafkaException, TopicPartition
 
 from callsheet.errors import FencedError, UnavailableError, UsageError
+from callsheet.kafka.clients import refusals_told
 from callsheet.kafka.faults import translated
 from callsheet.kafka.settings import Connection, Membership, consumer_config
 
@@ -22,7 +25,7 @@ class RedriveTurn:
     one partition, and cooperative assignment leaves it where it is: who comes later gets none.
 
     Raises (on entering):
-        UsageError: another redrive of the pipeline runs.
+        UsageError: another redrive, discard or erase of the pipeline runs.
         UnavailableError: the group does not answer.
     """
 
@@ -30,7 +33,8 @@ class RedriveTurn:
         self._group_id, self._topic = f"{group_id}.redrive", topic
         membership = Membership(self._group_id, session_timeout_s=_SESSION_S)
         config = {**consumer_config(connection, membership), "log_level": "0"}
-        self._client = Consumer(config)
+        with refusals_told():
+            self._client = Consumer(config)
         self._assigned: list[TopicPartition] | None = None
         self._is_lost = False
 
@@ -60,13 +64,13 @@ class RedriveTurn:
         """Call it often, at least every few minutes.
 
         Raises:
-            FencedError: another redrive may have the turn by now.
+            FencedError: somebody else may have the turn by now.
         """
         self._poll(0)
         if self._is_lost:
             raise FencedError(
                 f"{self._group_id} has gone on without us",
-                hint="run the redrive again: what it had done is noted",
+                hint="run the command again: what it had done is noted",
             )
 
     def _wait(self) -> None:
@@ -76,7 +80,7 @@ class RedriveTurn:
                 return
             if self._assigned is not None:
                 raise UsageError(
-                    "another redrive of this pipeline is running",
+                    "another redrive, discard or erase of this pipeline is running",
                     hint="wait for it; one that was killed counts for ten seconds more",
                 )
         raise UnavailableError(

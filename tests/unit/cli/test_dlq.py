@@ -6,13 +6,14 @@ import io
 import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 from rich.console import Console
 
 from callsheet.batch import Decoded, Message, Partition, Poison
-from callsheet.cli import dlq_view
+from callsheet.cli import dlq, dlq_view
 from callsheet.cli.dlq_choice import chosen_by, selected, since_ms
 from callsheet.cli.dlq_preview import chosen, verdicts
 from callsheet.cli.dlq_redrive import Outcome, Wish
@@ -88,13 +89,21 @@ def test_everything_is_only_meant_when_it_is_said() -> None:
     with pytest.raises(UsageError, match="which letters"):
         selected((), (), (), None, every=False)
     assert selected((), (), (), None, every=True) == Choice()
-    with pytest.raises(UsageError, match="either"):
+    with pytest.raises(UsageError, match="contradict") as told:
         selected((1,), (), (), None, every=True)
+    assert "either" in told.value.hint
 
 
 def test_a_reason_that_there_is_not() -> None:
-    with pytest.raises(UsageError, match="--reason refused"):
+    with pytest.raises(UsageError, match="--reason refused") as told:
         chosen_by((), ["refused"], (), None)
+    assert "rejected" in told.value.hint
+
+
+def test_a_state_that_there_is_not() -> None:
+    with pytest.raises(UsageError, match="--state shut") as told:
+        dlq.list_(Path("p.yaml"), state="shut")
+    assert told.value.hint.startswith("open, ")
 
 
 def test_a_listing_counts_by_table_and_reason() -> None:

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import io
-from typing import Any
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any, Self, cast
 
 import pytest
 from rich.console import Console
 
+from callsheet.cli import erasure
 from callsheet.cli.erase import as_data, render
 from callsheet.cli.erase import erase as command
-from callsheet.cli.erasure import Erasure, _insist, _Opened, chosen, schema_of
-from callsheet.errors import UnavailableError, UsageError
+from callsheet.cli.erasure import Erasure, Wish, _insist, _Opened, chosen, schema_of
+from callsheet.config.loading import Pipeline
+from callsheet.errors import FencedError, UnavailableError, UsageError
+from callsheet.kafka.letters import Deed
 from callsheet.kafka.letters_erasure import Sorted
 from callsheet.sink import Holding
+from tests.support.kafka import LineDecoder
+from tests.unit.kafka.test_letters_erasure import Log
 
 TOPIC = "studio.finance.talent"
 GONE, THERE, UNKNOWN = Holding(False, 7), Holding(True, 7), Holding(False, None)
@@ -134,3 +141,103 @@ def test_a_row_that_is_written_meanwhile_is_tried_again_but_not_for_ever() -> No
     assert once.erased == 2
     with pytest.raises(UnavailableError, match="again and again"):
         _insist(_Opened(always, always.settle), TOPIC, schema_of(TOPIC), ["42"])
+
+
+# --- its dead letters ---------------------------------------------------------------------------
+
+
+@dataclass
+class Letters(Log):
+    """As the log, the turn, and where copies go."""
+
+    keeps: int = 1_000
+    """So often the turn is still ours."""
+
+    def exists(self) -> bool:
+        return True
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def keep(self) -> None:
+        self.keeps -= 1
+        if self.keeps < 0:
+            raise FencedError("the group has gone on without us")
+
+
+@pytest.fixture
+def letters(monkeypatch: pytest.MonkeyPatch) -> Letters:
+    made = Letters()
+    topics = SimpleNamespace(delete_before=lambda _topic, _number, end: made.delete_before(end))
+    for name, value in {
+        "letter_log": made, "RedriveTurn": made, "LetterCopies": made, "KafkaTopics": topics,
+        "connection_of": SimpleNamespace(common=dict), "decoder_of": LineDecoder(),
+    }.items():  # fmt: skip
+        monkeypatch.setattr(erasure, name, lambda *_, _value=value, **__: _value)
+    return made
+
+
+def from_letters(*, with_doubtful: bool = False, is_dry: bool = False) -> Erasure:
+    dead = SimpleNamespace(max_message_bytes=1 << 20, budget_seconds=1.0)
+    settings = SimpleNamespace(group_id="search", dead_letters=dead)
+    pipeline = cast("Pipeline", SimpleNamespace(settings=settings))
+    found = an_erasure(letters=None)
+    wish = Wish("finance.talent", ("42",), with_doubtful, is_dry)
+    erasure._from_letters(pipeline, wish, TOPIC, found)
+    return found
+
+
+def test_a_discarded_letter_that_nobody_can_read_is_left_until_it_is_wished(
+    letters: Letters,
+) -> None:
+    letters.mark(Deed.DISCARDED, letters.letter(TOPIC, 1, "42", "bad"))
+    letters.letter(TOPIC, 2, "7")
+    left = from_letters()
+    assert (left.letters_left, left.is_complete) == (1, False)
+    assert "1 of the table do not decode" in shown(left)
+    assert "--doubtful erases them too" in shown(left)
+    assert letters.holds(b"bad")
+
+    done = from_letters(with_doubtful=True)
+    assert done.is_complete
+    assert not letters.holds(b"bad")
+    assert letters.open() == [(TOPIC, 2)]
+    assert "1 that do not decode went too" in shown(done)
+    assert "--doubtful" not in shown(done)
+    assert from_letters().is_complete
+
+
+def test_settled_doubtful_letters_go_with_the_rows_own_and_open_ones_are_left(
+    letters: Letters,
+) -> None:
+    letters.letter(TOPIC, 1, "42", "secret")
+    letters.mark(Deed.DISCARDED, letters.letter(TOPIC, 2, "7", "bad"))
+    letters.letter(TOPIC, 3, "7", "bad")
+    done = from_letters()
+    assert (done.letters_left, done.is_complete) == (1, False)
+    assert letters.open() == [(TOPIC, 3)]
+    assert "1 of the table do not decode" in shown(done)
+    assert "1 that do not decode went too" in shown(done)
+
+
+def test_a_look_takes_nothing(letters: Letters) -> None:
+    letters.letter(TOPIC, 1, "42", "secret")
+    letters.letter(TOPIC, 2, "42", "bad")
+    seen = from_letters(with_doubtful=True, is_dry=True)
+    assert (seen.letters_left, letters.begin) == (2, 0)
+    assert "went too" not in shown(seen, is_dry=True)
+
+
+@pytest.mark.parametrize("keeps", [0, 1])
+def test_nothing_is_deleted_once_somebody_else_may_have_the_turn(
+    letters: Letters, keeps: int
+) -> None:
+    letters.letter(TOPIC, 1, "42", "secret")
+    letters.letter(TOPIC, 2, "7")
+    letters.keeps = keeps
+    with pytest.raises(FencedError):
+        from_letters()
+    assert (letters.begin, letters.end()) == (0, 2 + keeps)
+    assert letters.open() == [(TOPIC, 1), (TOPIC, 2)]

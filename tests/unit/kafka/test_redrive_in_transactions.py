@@ -273,5 +273,6 @@ def test_a_mark_that_was_committed_is_told_before_the_loss_of_the_next() -> None
     world.producer.fail("a broker refused it")
     marks.put(Mark(Deed.REDRIVEN, (1,), "me", "now"))
     assert marks.acknowledged() == 0
-    with pytest.raises(FencedError, match="a broker refused it"):
+    with pytest.raises(FencedError, match="a broker refused it") as told:
         marks.acknowledged()
+    assert "again" in told.value.hint
