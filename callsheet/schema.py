@@ -7,7 +7,7 @@ Elasticsearch mapping, Parquet columns, SQL DDL.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 
@@ -41,7 +41,7 @@ class Kind(StrEnum):
     TIME = "time"
     """Int64, microseconds; may be negative or exceed 24 hours."""
     DATETIME = "datetime"
-    """Datetime("us") without zone: wall-clock time in the zone the connector declares."""
+    """Datetime("us") without zone: wall-clock time, as the source's row has it."""
     TIMESTAMP = "timestamp"
     """String: ISO-8601 in UTC with a Z, as Debezium writes it."""
     YEAR = "year"
@@ -54,6 +54,14 @@ class Kind(StrEnum):
     """Struct{wkb: Binary, srid: Int32}."""
     VECTOR = "vector"
     """List(Float32)."""
+
+
+class Rule(StrEnum):
+    """Which field rule wrote a column's values, where they are not those of the source."""
+
+    MASK = "mask"
+    HASH = "hash"
+    CONSTANT = "constant"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +80,9 @@ class Column:
     allowed: tuple[str, ...] = ()
     source_type: str = ""
     """As the source spells it (``TINYINT UNSIGNED``), where it told; empty where not."""
+    # Fingerprints are made of the repr: those of columns without a rule are to stay as they were.
+    rule: Rule | None = field(default=None, repr=False)
+    """None: the values are the source's own."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -194,7 +194,10 @@ def _renames(pairs: list[str]) -> dict[str, str]:
     for pair in pairs:
         old, equals, new = pair.partition("=")
         if not (old and equals and new):
-            raise UsageError(f"--renamed {pair}: write OLD=NEW")
+            raise UsageError(
+                f"--renamed {pair}: write OLD=NEW",
+                hint="the column's names before and since: --renamed title=name",
+            )
         found[new] = old
     return found
 
@@ -205,7 +208,10 @@ def _written(found: State, into: str, name: str | None) -> int:
     if "://" in into:
         return write_table(found, _url(into), name or found.schema.source_table)
     if name is not None:
-        raise UsageError("--name is for a table in a database")
+        raise UsageError(
+            "--name is for a table in a database",
+            hint="leave it out, or give --into a database's URL",
+        )
     return write_file(found, Path(into))
 
 
@@ -228,7 +234,9 @@ def _url(text: str) -> Any:
     if url.password is not None:
         url = url.set(password=resolve(str(url.password)))
     if faults:
-        raise UsageError(f"--into: {faults[0]}")
+        raise UsageError(
+            f"--into: {faults[0]}", hint="set what ${env:…} or ${file:…} names, or correct it"
+        )
     return url
 
 

@@ -9,7 +9,13 @@ from typing import Any, NoReturn
 import structlog
 
 from callsheet.cli.audit_pipeline import opened
-from callsheet.errors import ConfigError, RetryableError, UnavailableError
+from callsheet.errors import (
+    CallsheetError,
+    ConfigError,
+    RetryableError,
+    UnavailableError,
+    UsageError,
+)
 from sinks.hive.hiveserver import HiveServer
 from sinks.hive.ranges import RangeLog
 from sinks.hive.registration import Registration
@@ -26,6 +32,7 @@ def published(
     Raises:
         ConfigError: the pipeline names no HiveServer2.
         UnavailableError: it does not answer.
+        FatalError: it refuses a statement, or the audit's log or one of its files is damaged.
     """
     server = settings.server
     if server is None:
@@ -42,18 +49,27 @@ def published(
 
 
 def repeatedly(settings: HiveSettings, seconds: float) -> NoReturn:
-    """Until interrupted. A server that is away is told once, and again when it is back."""
-    log, dates, is_away = structlog.get_logger("hive"), NamedDates(), False
+    """Until interrupted. Trouble is told once, each cause of it, and again when it is over.
+
+    Any trouble may pass: a HiveServer2 whose metastore is away refuses what it is told, and a file
+    may be cleaned away between the log and us.
+
+    Raises:
+        ConfigError, UsageError: the pipeline file is wrong, and stays so.
+    """
+    log, dates, causes = structlog.get_logger("hive"), NamedDates(), set[str]()
     while True:
         try:
             with opened(settings) as store:
                 done = published(settings, store, dates)
-        except UnavailableError as error:
-            if not is_away:
+        except (ConfigError, UsageError):
+            raise
+        except CallsheetError as error:
+            if error.message not in causes:
                 log.warning("hive is not told", cause=error.message, hint=error.hint)
-            is_away = True
+            causes.add(error.message)
         else:
-            if is_away or any(done.values()):
+            if causes or any(done.values()):
                 log.info("hive is told", **{kind: what for kind, what in done.items() if what})
-            is_away = False
+            causes.clear()
         time.sleep(seconds)

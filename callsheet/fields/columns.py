@@ -13,7 +13,7 @@ import polars as pl
 
 from callsheet.config.fields import MaskSettings
 from callsheet.fields.literals import literal
-from callsheet.schema import Column, Kind
+from callsheet.schema import Column, Kind, Rule
 
 HASH_DIGITS: Final = 64
 _REMEMBERED: Final = 16_384
@@ -57,7 +57,7 @@ def masked(column: Column, rule: MaskSettings, dtype: pl.DataType | None) -> Rew
     Raises:
         ValueError: the rule does not suit the column's kind.
     """
-    given = rule.model_fields_set
+    column, given = replace(column, rule=Rule.MASK), rule.model_fields_set
     if column.kind is Kind.STRING:
         if "value" in given:
             raise ValueError("text is masked by `mark` and `keep_last`, not by `value`")
@@ -117,7 +117,7 @@ def hashed(column: Column, keyed: KeyedHash) -> Rewrite:
     """
     if column.kind in UNHASHABLE:
         raise ValueError(f"a {column.kind.value} column cannot be hashed: mask or exclude it")
-    result = Column(column.name, Kind.STRING, column.nullable, length=HASH_DIGITS)
+    result = Column(column.name, Kind.STRING, column.nullable, length=HASH_DIGITS, rule=Rule.HASH)
     text = _CANONICAL.get(column.kind, _plain)
 
     def make(cell: pl.Expr) -> pl.Expr:

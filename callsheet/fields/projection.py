@@ -16,7 +16,7 @@ from callsheet.config.fields import FieldSettings, TableRules
 from callsheet.errors import FatalError, Reason
 from callsheet.event import decode_id, encode_id
 from callsheet.fields.columns import KeyedHash, Rewrite, cast, hashed, kept, masked, renamed
-from callsheet.schema import Column, Kind, TableSchema
+from callsheet.schema import Column, Kind, Rule, TableSchema
 
 _IMAGES: Final = ("before", "after")
 _CONSTANTS: Final = {
@@ -212,12 +212,14 @@ def _collisions(columns: Sequence[Column]) -> list[str]:
 
 
 def _constant(name: str, value: bool | int | str) -> Column:  # noqa: FBT001 - a value, no switch
-    return Column(name, _CONSTANTS[type(value)][0], nullable=False)
+    return Column(name, _CONSTANTS[type(value)][0], nullable=False, rule=Rule.CONSTANT)
 
 
 def _schema(rules: TableRules, schema: TableSchema, columns: Sequence[Column]) -> TableSchema:
     key = tuple(rules.rename.get(name, name) for name in schema.key)
     said = repr((schema.source, schema.database, schema.table, tuple(columns), key))
+    # A column's repr does not tell of its rule, and a mask need not change anything else of it.
+    said += "".join(f"\0{c.rule.value} {c.name}" for c in columns if c.rule)
     digest = blake2b(said.encode(), digest_size=16).hexdigest()
     return replace(schema, columns=tuple(columns), key=key, fingerprint=digest)
 

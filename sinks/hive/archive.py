@@ -5,12 +5,14 @@ what counts is read, whatever else lies in the folders.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
 from io import BytesIO
 
 import polars as pl
+import pyarrow as pa
 
 from callsheet.errors import FatalError, UsageError
 from sinks.hive.contents import Contents, horizon
@@ -113,11 +115,37 @@ class AuditTable:
 
         Raises:
             LostFileError: it is nowhere.
+            DamagedFileError: it cannot be read.
         """
-        rows = pl.scan_parquet(BytesIO(content_of(self._store, file)))
-        if where is not None:
-            rows = rows.filter(where)
-        return (rows if columns is None else rows.select(columns)).collect()
+        content = content_of(self._store, file)
+        with readable(file.path):
+            rows = pl.scan_parquet(BytesIO(content))
+            if where is not None:
+                rows = rows.filter(where)
+            return (rows if columns is None else rows.select(columns)).collect()
+
+
+class DamagedFileError(FatalError):
+    """A file that is there is no whole Parquet file, or lacks a column that it must have."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(
+            f"the audit's file {path} cannot be read",
+            hint="`callsheet audit check` names all such files; restore them from a backup",
+        )
+
+
+@contextmanager
+def readable(path: str) -> Iterator[None]:
+    """Around whatever reads the content of the file at ``path``, and nothing else.
+
+    Raises:
+        DamagedFileError: it cannot be read.
+    """
+    try:
+        yield
+    except (pl.exceptions.PolarsError, pa.ArrowException, OSError) as error:
+        raise DamagedFileError(path) from error
 
 
 def content_of(store: Store, file: DataFile) -> bytes:

@@ -14,7 +14,7 @@ import polars as pl
 
 from callsheet.batch import Offset
 from callsheet.errors import FatalError
-from sinks.hive.archive import AuditTable
+from sinks.hive.archive import AuditTable, DamagedFileError
 from sinks.hive.contents import States, covered_rows, is_covered, unstated
 from sinks.hive.entries import Entry, Fold, Lane, Piece
 from sinks.hive.partitions import PartitionLog
@@ -135,10 +135,10 @@ class Examiner:
             places = table.read(file, _PLACE)
         except LostFileError:
             book.fault(f"{file.path} is gone: {file.rows} rows")
+        except DamagedFileError:
+            book.fault(f"{file.path} cannot be read: {file.rows} rows")
         except FatalError as error:
             book.fault(error.message)
-        except (pl.exceptions.PolarsError, OSError):
-            book.fault(f"{file.path} cannot be read: {file.rows} rows")
         else:
             _compare(book, piece, places)
 

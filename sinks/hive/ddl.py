@@ -23,6 +23,12 @@ LOCATION_PROPERTY: Final = "callsheet.location"
 
 Columns = Mapping[str, str]
 """Names and types, in order."""
+Comments = Mapping[str, str]
+"""Of the columns that have one, by name."""
+
+_RULED: Final[Mapping[str, str]] = {"mask": "masked", "hash": "hashed"}
+"""How a field rule is told of a column; others by their own name."""
+_NONE: Final[Comments] = {}
 
 
 # --- columns --------------------------------------------------------------------------------------
@@ -36,6 +42,18 @@ def columns_of(schemas: Iterable[StoredSchema]) -> dict[str, str]:
             known = found.get(column.name)
             found[column.name] = column.hive if known is None else common(known, column.hive)
     return found
+
+
+def comments_of(schemas: Iterable[StoredSchema]) -> dict[str, str]:
+    """Which columns are not as the source has them in any of the files, and what they are: the
+    audit's readers are to see it in the schema.
+    """
+    found: dict[str, set[str]] = {}
+    for schema in schemas:
+        for column in schema.columns:
+            if column.rule:
+                found.setdefault(column.name, set()).add(_RULED.get(column.rule, column.rule))
+    return {name: ", ".join(sorted(words)) for name, words in found.items()}
 
 
 def common(one: str, other: str) -> str:
@@ -62,8 +80,8 @@ def _digits(hive: str) -> tuple[int, int] | None:
 # --- statements -----------------------------------------------------------------------------------
 
 
-def create_table(name: str, columns: Columns, location: str) -> str:
-    listed = ",\n  ".join(f"{quoted(column)} {kind}" for column, kind in columns.items())
+def create_table(name: str, columns: Columns, location: str, comments: Comments = _NONE) -> str:
+    listed = ",\n  ".join(_column(c, kind, comments) for c, kind in columns.items())
     return (
         f"CREATE EXTERNAL TABLE IF NOT EXISTS {name} (\n  {listed}\n)\n"
         f"PARTITIONED BY ({quoted(PARTITION_COLUMN)} DATE)\nSTORED AS PARQUET\n"
@@ -73,17 +91,32 @@ def create_table(name: str, columns: Columns, location: str) -> str:
     )
 
 
-def alter_columns(name: str, known: Columns, wanted: Columns) -> list[str]:
-    """New columns, also for the partitions that there are; and wider types. A type that Hive has
-    already for both is left alone.
+def alter_columns(
+    name: str,
+    known: Columns,
+    wanted: Columns,
+    comments: Comments = _NONE,
+    known_comments: Comments = _NONE,
+) -> list[str]:
+    """New columns, also for the partitions that there are; wider types; and comments of columns
+    that a field rule writes by now. A type that Hive has already for both is left alone, and so is
+    a comment where we have none.
     """
-    added = [f"{quoted(c)} {kind}" for c, kind in wanted.items() if c not in known]
+    added = [_column(c, kind, comments) for c, kind in wanted.items() if c not in known]
     found = [f"ALTER TABLE {name} ADD COLUMNS ({', '.join(added)}) CASCADE"] if added else []
     for column, kind in wanted.items():
-        if column in known and common(known[column], kind) != known[column]:
-            wider = f"{quoted(column)} {quoted(column)} {common(known[column], kind)}"
-            found.append(f"ALTER TABLE {name} CHANGE COLUMN {wider} CASCADE")
+        if column not in known:
+            continue
+        wider, comment = common(known[column], kind), comments.get(column, "")
+        if wider != known[column] or comment not in {"", known_comments.get(column, "")}:
+            changed = f"{quoted(column)} {_column(column, wider, comments)}"
+            found.append(f"ALTER TABLE {name} CHANGE COLUMN {changed} CASCADE")
     return found
+
+
+def _column(name: str, kind: str, comments: Comments) -> str:
+    comment = comments.get(name, "")
+    return f"{quoted(name)} {kind}" + (f" COMMENT {literal(comment)}" if comment else "")
 
 
 def add_partitions(name: str, places: Mapping[str, str]) -> str:

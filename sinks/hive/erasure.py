@@ -87,9 +87,10 @@ class HiveEraser:
             columns = set[str].intersection(*(set(told(each)) for each in schemas.values()))
             for folder in state.retired:
                 for name in self._store.names(folder):
-                    content = self._store.read(f"{folder}/{name}")
+                    path = f"{folder}/{name}"
+                    content = self._store.read(path)
                     if content is not None:
-                        yield redaction.finds(content, columns)
+                        yield redaction.finds(path, content, columns)
 
     def erase(self, topic: str, schema: TableSchema, identifiers: Collection[str]) -> None:
         """Of files that a worker is just putting in place, only a further call knows."""
@@ -144,7 +145,8 @@ class HiveEraser:
                 f"the audit has no schema {piece.file.fingerprint} of {piece.file.table}",
                 hint="restore _callsheet/schemas from a backup",
             )
-        return redaction.finds(content_of(self._store, piece.file), told(schema))
+        content = content_of(self._store, piece.file)
+        return redaction.finds(piece.file.path, content, told(schema))
 
     def _redaction(self, identifiers: Collection[str]) -> Redaction:
         return Redaction(frozenset(identifiers), self._options)

@@ -47,7 +47,7 @@ def history(table: AuditTable, identifier: str) -> list[Change]:
     """In the source's order. A change that the source told twice is here once.
 
     Raises:
-        FatalError: the log is torn, or a file is gone.
+        FatalError: the log is torn, or a file is gone or damaged.
     """
     found: dict[str, Change] = {}
     for file in table.files():

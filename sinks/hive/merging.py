@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from callsheet.errors import FatalError
-from sinks.hive.archive import content_of
+from sinks.hive.archive import content_of, readable
 from sinks.hive.entries import Piece
 from sinks.hive.layout import MANY_VALUED
 from sinks.hive.schemas import StoredSchema
@@ -91,16 +91,26 @@ def _many_valued(schema: StoredSchema) -> set[str]:
 def _write(
     store: Store, bundle: Bundle, many_valued: set[str], options: SpoolOptions, target: IO[bytes]
 ) -> None:
-    first = _opened(bundle.pieces[0], content_of(store, bundle.pieces[0].file))
-    arrow = first.schema_arrow
+    first = _rows(store, bundle.pieces[0])
+    arrow = first.schema
     with parquet_writer(target, arrow, many_valued, options.compression) as writer:
-        waiting = [first.read()]
+        waiting = [first]
         for piece in bundle.pieces[1:]:
             if sum(each.num_rows for each in waiting) >= options.row_group_rows:
                 writer.write_table(pa.concat_tables(waiting), row_group_size=options.row_group_rows)
                 waiting.clear()
-            waiting.append(_opened(piece, content_of(store, piece.file)).read().cast(arrow))
+            waiting.append(_rows(store, piece).cast(arrow))
         writer.write_table(pa.concat_tables(waiting), row_group_size=options.row_group_rows)
+
+
+def _rows(store: Store, piece: Piece) -> pa.Table:
+    """
+    Raises:
+        FatalError: it is damaged.
+    """
+    file = _opened(piece, content_of(store, piece.file))
+    with readable(piece.file.path):
+        return file.read()
 
 
 def _opened(piece: Piece, content: bytes) -> pq.ParquetFile:

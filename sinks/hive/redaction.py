@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from callsheet.errors import FatalError
+from sinks.hive.archive import readable
 from sinks.hive.entries import DataFile
 from sinks.hive.layout import MANY_VALUED
 from sinks.hive.schemas import StoredSchema
@@ -27,25 +28,34 @@ class Redaction:
     identifiers: frozenset[str]
     options: SpoolOptions
 
-    def finds(self, content: bytes, columns: Collection[str]) -> pl.DataFrame:
+    def finds(self, path: str, content: bytes, columns: Collection[str]) -> pl.DataFrame:
         """``id``, ``version`` and ``has_values`` of each row that is one of them; ``columns``: that
         are looked at, where the file has them.
-        """
-        rows = pl.scan_parquet(BytesIO(content))
-        there = rows.collect_schema().names()
-        values = [pl.col(name).is_not_null() for name in there if name in columns]
-        return (
-            rows.filter(pl.col("id").is_in(list(self.identifiers)))
-            .select("id", "version", has_values=pl.any_horizontal(*values, pl.lit(value=False)))
-            .collect()
-        )
 
-    def applied(self, content: bytes, schema: StoredSchema) -> bytes:
-        """The same rows in the same order; a file that has none of theirs as it is."""
+        Raises:
+            DamagedFileError: what was read from ``path`` is no whole file.
+        """
+        with readable(path):
+            rows = pl.scan_parquet(BytesIO(content))
+            there = rows.collect_schema().names()
+            values = [pl.col(name).is_not_null() for name in there if name in columns]
+            return (
+                rows.filter(pl.col("id").is_in(list(self.identifiers)))
+                .select("id", "version", has_values=pl.any_horizontal(*values, pl.lit(value=False)))
+                .collect()
+            )
+
+    def applied(self, path: str, content: bytes, schema: StoredSchema) -> bytes:
+        """The same rows in the same order; a file that has none of theirs as it is.
+
+        Raises:
+            DamagedFileError: what was read from ``path`` is no whole file.
+        """
         columns = told(schema)
-        if not self.finds(content, columns)["has_values"].any():
+        if not self.finds(path, content, columns)["has_values"].any():
             return content
-        table = pq.ParquetFile(BytesIO(content)).read()
+        with readable(path):
+            table = pq.ParquetFile(BytesIO(content)).read()
         is_theirs = pc.is_in(table["id"], pa.array(self.identifiers, table.schema.field("id").type))
         for name in columns:
             at = table.schema.get_field_index(name)
@@ -94,7 +104,7 @@ class RedactedStore:
                 f"the audit has no schema {file.fingerprint} of {file.table}",
                 hint="restore _callsheet/schemas from a backup",
             )
-        return self._redaction.applied(content, schema)
+        return self._redaction.applied(path, content, schema)
 
     # --- the rest is the store's ----------------------------------------------------------------
 

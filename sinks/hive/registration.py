@@ -70,14 +70,16 @@ class Registration:
         return done
 
     def _table(self, table: str, is_there: bool, done: Registered) -> bool:  # noqa: FBT001
-        name, wanted = self._name(table), ddl.columns_of(self._log.schemas(table))
+        name, schemas = self._name(table), self._log.schemas(table)
+        wanted, comments = ddl.columns_of(schemas), ddl.comments_of(schemas)
         location = f"{self._location}/{table}"
         if not is_there:
-            self._catalog.run(ddl.create_table(name, wanted, location))
+            self._catalog.run(ddl.create_table(name, wanted, location, comments))
             done.tables.append(table)
             return True
         self._require_ours(table, location)
-        statements = ddl.alter_columns(name, self._columns(name), wanted)
+        known, known_comments = self._columns(name)
+        statements = ddl.alter_columns(name, known, wanted, comments, known_comments)
         for statement in statements:
             self._catalog.run(statement)
         if statements:
@@ -96,15 +98,16 @@ class Registration:
                 "its files stay",
             )
 
-    def _columns(self, name: str) -> dict[str, str]:
-        """As Hive has them, without the partition's."""
-        found: dict[str, str] = {}
-        for column, kind, *_ in self._catalog.rows(f"DESCRIBE {name}"):
+    def _columns(self, name: str) -> tuple[dict[str, str], dict[str, str]]:
+        """Types and comments as Hive has them, without the partition's."""
+        types: dict[str, str] = {}
+        comments: dict[str, str] = {}
+        for column, kind, comment, *_ in self._catalog.rows(f"DESCRIBE {name}"):
             if not column or column.startswith("#"):
                 break  # from here on it tells of partitions
-            found[column] = kind.upper()
-        found.pop(PARTITION_COLUMN, None)
-        return found
+            types[column], comments[column] = kind.upper(), (comment or "").strip()
+        types.pop(PARTITION_COLUMN, None)
+        return types, comments
 
     def _partitions(self, table: str, dates: Dates, done: Registered) -> None:
         partitions = TablePartitions(
@@ -119,7 +122,7 @@ class Registration:
                 what[table] = count
 
     def _views(self, table: str, there: set[str], done: Registered, *, is_changed: bool) -> None:
-        columns = self._columns(self._name(table))
+        columns, _ = self._columns(self._name(table))
         for view, statement in ddl.views(table, self._database, columns).items():
             if view in self._log.tables():
                 raise FatalError(

@@ -8,13 +8,16 @@ from sinks.hive.entries import FORMAT
 from sinks.hive.layout import TableLayout
 
 
-class StoredSchemaColumn(msgspec.Struct, frozen=True):
-    """One column of a stored schema; ``source`` is empty for the event's own columns."""
+class StoredSchemaColumn(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One column of a stored schema; ``source`` is empty for the event's own columns, ``rule``
+    where no field rule wrote its values.
+    """
 
     name: str
     hive: str
     source: str
     source_type: str
+    rule: str = ""
 
 
 class StoredSchema(msgspec.Struct, frozen=True):
@@ -41,6 +44,7 @@ class SourceTable(msgspec.Struct, frozen=True):
 def stored_schema(table: str, layout: TableLayout) -> StoredSchema:
     schema = layout.schema
     types = {column.name: column.source_type or column.kind.value for column in schema.columns}
+    rules = {column.name: column.rule.value for column in schema.columns if column.rule}
     return StoredSchema(
         table=table,
         fingerprint=schema.fingerprint,
@@ -49,7 +53,13 @@ def stored_schema(table: str, layout: TableLayout) -> StoredSchema:
         source_table=schema.table,
         key=schema.key,
         columns=tuple(
-            StoredSchemaColumn(each.name, each.hive, each.source, types.get(each.source, ""))
+            StoredSchemaColumn(
+                each.name,
+                each.hive,
+                each.source,
+                types.get(each.source, ""),
+                rules.get(each.source, ""),
+            )
             for each in layout.columns
         ),
     )

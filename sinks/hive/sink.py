@@ -66,7 +66,15 @@ class HiveSink:
         What the group has committed may be ahead of the files (it was reset, or it once wrote
         somewhere else) or behind them: the files are what counts. Without any it is the beginning.
         """
-        return {partition: self._take(partition) for partition in partitions}
+        taken: dict[Partition, Offset] = {}
+        try:
+            for partition in partitions:
+                taken[partition] = self._take(partition)
+        except BaseException:
+            # The group may take them back before it asks again, and nobody would tell us.
+            self.revoked(taken, lost=True)
+            raise
+        return taken
 
     def _take(self, partition: Partition) -> Offset:
         owner = self._owned.get(partition)

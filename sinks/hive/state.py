@@ -69,7 +69,8 @@ def state(
 
     Raises:
         UsageError: the audit begins later, or what is asked for has expired.
-        FatalError: the log is torn, a file is gone, or an old value does not fit its new type.
+        FatalError: the log is torn, a file is gone or damaged, or an old value does not fit its new
+            type.
     """
     _require_kept(table, as_of, is_partial=is_partial or bool(ids))
     files = table.files(as_of.astimezone(UTC).date() if as_of else None)
@@ -172,8 +173,9 @@ class _Reader:
             value = pl.lit(None) if own is None else pl.col(f"after_{own}")
             chosen.append(value.cast(kind).alias(name))
         where = pl.col("kafka_offset").is_in(offsets["kafka_offset"].implode())
+        found = self._table.read(file, where=where)
         try:
-            return self._table.read(file, where=where).select(chosen)
+            return found.select(chosen)
         except pl.exceptions.PolarsError as error:
             raise FatalError(
                 f"a value of {self._table.name} does not fit the type that its column has since",

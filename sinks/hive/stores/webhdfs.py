@@ -8,6 +8,7 @@ as many DataNodes as ``dfs.namenode.replication.min`` says; that their disks hav
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import PurePosixPath
 from typing import Any, BinaryIO, Final
 from urllib.parse import quote
@@ -83,26 +84,21 @@ class HdfsStore:
             raise self._error("writing", path, fault) from fault
 
     def create(self, path: str, data: bytes) -> bool:
-        aside = str(PurePosixPath(path).with_name(f"{_ASIDE}{uuid4().hex}"))
         self._make_folder(path)
         try:
-            self._write(aside, data)
             # With options it is rename2, which is atomic and refuses a name that is taken; without
             # them it would answer `false` for that and for everything else.
-            self._rename(aside, path)
+            self._write_aside(path, data, options="NONE")
         except HdfsFault as fault:
             if fault.name != "FileAlreadyExistsException":
                 raise self._error("creating", path, fault) from fault
-            self.remove(aside)
             return False
         return True
 
     def replace(self, path: str, data: bytes) -> None:
-        aside = str(PurePosixPath(path).with_name(f"{_ASIDE}{uuid4().hex}"))
         self._make_folder(path)
         try:
-            self._write(aside, data)
-            self._rename(aside, path, options="OVERWRITE")
+            self._write_aside(path, data, options="OVERWRITE")
         except HdfsFault as fault:
             raise self._error("writing", path, fault) from fault
 
@@ -170,9 +166,25 @@ class HdfsStore:
 
     def _write(self, path: str, content: bytes | BinaryIO) -> None:
         """In two steps, because the body goes to a DataNode, which the NameNode names."""
+        self._send("PUT", self._place(path), content=content)
+
+    def _write_aside(self, path: str, data: bytes, options: str) -> None:
+        """Under a name that no reader sees, and then renamed."""
+        aside = str(PurePosixPath(path).with_name(f"{_ASIDE}{uuid4().hex}"))
+        place = self._place(aside)  # makes no file yet: who gets no answer need not ask twice
+        try:
+            self._send("PUT", place, content=data)
+            self._rename(aside, path, options)
+        except Exception:
+            # As no reader sees it, nobody would ever clear it away.
+            with suppress(CallsheetError):
+                self.remove(aside)
+            raise
+
+    def _place(self, path: str) -> str:
+        """Where a file's content is to be sent."""
         answer = self._call("PUT", path, "CREATE", overwrite="true", noredirect="true")
-        place = answer.json()["Location"]
-        self._send("PUT", place, content=content)
+        return str(answer.json()["Location"])
 
     def _rename(self, source: str, target: str, options: str = "NONE") -> None:
         destination = str(self._root / target)
@@ -208,7 +220,9 @@ class HdfsStore:
                 raise
             self._active = at
             return answer
-        raise trouble or RetryableError("HDFS has no NameNode")
+        raise trouble or RetryableError(
+            "HDFS has no NameNode", hint="list them in sink.store.namenodes"
+        )
 
     def _send(
         self,
@@ -233,7 +247,10 @@ class HdfsStore:
             return answer
         fault = _fault(answer)
         if fault.name in _STANDBY or answer.status_code >= 500:
-            raise RetryableError(f"HDFS cannot serve us now: {fault.name}") from fault
+            raise RetryableError(
+                f"HDFS cannot serve us now: {fault.name}",
+                hint="is a NameNode active (`hdfs haadmin -getAllServiceState`)? It is tried again",
+            ) from fault
         raise fault
 
     def _error(self, doing: str, path: str, fault: HdfsFault) -> CallsheetError:

@@ -13,7 +13,7 @@ import pytest
 from callsheet.config.fields import TableRules
 from callsheet.fields.columns import KeyedHash
 from callsheet.fields.projection import Projection, UnfitRulesError, projection
-from callsheet.schema import Column, Kind, TableSchema
+from callsheet.schema import Column, Kind, Rule, TableSchema
 from tests.support.batches import a_batch, a_schema, upsert
 
 KEYED = KeyedHash("a secret of at least 32 characters")
@@ -135,6 +135,50 @@ def test_the_schema_has_a_fingerprint_of_its_own() -> None:
     prints = {schema.fingerprint, one.schema.fingerprint, other.schema.fingerprint}
     assert len(prints) == 3
     assert one.schema == again.schema
+
+
+def test_a_column_tells_which_rule_wrote_its_values() -> None:
+    schema = a_schema(
+        Column("tax", Kind.STRING),
+        Column("born", Kind.DATE),
+        Column("paid", Kind.DATE),
+        Column("email", Kind.STRING),
+        Column("code", Kind.STRING),
+        Column("name", Kind.STRING),
+    )
+    made = compiled(
+        schema,
+        mask={"tax": {"keep_last": 2}, "born": {}, "paid": {"value": "1900-01-01"}},
+        hash=["email"],
+        cast={"code": "integer"},
+        rename={"tax": "tax_number"},
+        constant={"origin": "studio"},
+    )
+    assert {column.name: column.rule for column in made.schema.columns} == {
+        "id": None,
+        "tax_number": Rule.MASK,
+        "born": Rule.MASK,
+        "paid": Rule.MASK,
+        "email": Rule.HASH,
+        "code": None,
+        "name": None,
+        "origin": Rule.CONSTANT,
+    }
+
+
+def test_rules_that_write_no_values_leave_the_fingerprint_that_audits_have() -> None:
+    """Files name it: it was the same before columns told of their rules."""
+    schema = a_schema(Column("name", Kind.STRING), Column("score", Kind.FLOAT))
+    made = compiled(schema, rename={"name": "title"}, exclude=["score"])
+    assert made.schema.fingerprint == "68c13e5526a10bedcceb4389466c8cb8"
+
+
+def test_a_mask_that_changes_no_type_has_a_fingerprint_of_its_own() -> None:
+    schema = a_schema(Column("name", Kind.STRING), Column("other", Kind.STRING))
+    rules = {"rename": {"other": "another"}}
+    plain, masked = compiled(schema, **rules), compiled(schema, **rules, mask={"name": {}})
+    assert repr(plain.schema.columns) == repr(masked.schema.columns)
+    assert plain.schema.fingerprint != masked.schema.fingerprint
 
 
 def test_a_column_added_later_stays_home_under_include() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from io import BytesIO
 
 import polars as pl
 import pytest
@@ -13,7 +14,7 @@ from callsheet.errors import PreconditionError, RetryableError
 from callsheet.ports import SystemClock
 from callsheet.schema import TableSchema
 from callsheet.sink import Holding
-from sinks.hive.archive import Archive
+from sinks.hive.archive import Archive, DamagedFileError
 from sinks.hive.erasure import HiveEraser
 from sinks.hive.partitions import PartitionLog, PartitionState, stamp
 from sinks.hive.stores.port import Store
@@ -171,6 +172,19 @@ def test_nothing_is_removed_that_hive_still_shows(audit: Audit) -> None:
     audit.eraser(show=lambda: shown.append("told")).erase(TOPIC, TITLES, ["42"])
     assert shown == ["told"]
     assert b"secret" not in audit.everything()
+
+
+def test_a_damaged_file_is_told_by_its_name_and_nothing_is_removed(audit: Audit) -> None:
+    path = Archive(audit.store).table(TABLE).files()[0].path
+    audit.store.put(path, BytesIO((audit.store.read(path) or b"")[:-9]))
+    before = _paths(audit.store, "")
+    for ask in (
+        lambda: audit.look("42"),
+        lambda: audit.eraser().erase(TOPIC, TITLES, ["42"]),
+    ):
+        with pytest.raises(DamagedFileError, match=f"{path} cannot be read"):
+            ask()
+    assert _paths(audit.store, "") == before
 
 
 def test_a_table_that_the_audit_never_had(audit: Audit) -> None:

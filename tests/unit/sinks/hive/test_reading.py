@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +18,14 @@ from callsheet.batch import Partition
 from callsheet.errors import FatalError, PreconditionError, UnavailableError, UsageError
 from callsheet.event import Op
 from callsheet.schema import Column, Kind, TableSchema
-from sinks.hive.archive import Archive
+from sinks.hive.archive import Archive, DamagedFileError
 from sinks.hive.history import history
+from sinks.hive.inventory import HiveInventory
 from sinks.hive.rebuild import write_file, write_table
 from sinks.hive.state import State, state
 from sinks.hive.stores.port import LostFileError, Store
 from tests.support.batches import Row, a_batch, a_schema
-from tests.support.hive import a_sink, files, memory_store, within
+from tests.support.hive import a_sink, files, memory_store, settings, within
 
 TOPIC = "studio.finance.plans"
 START = datetime(2027, 1, 15, 8, tzinfo=UTC)
@@ -186,6 +188,34 @@ def test_a_file_that_is_gone_is_told(audit: Audit) -> None:
     audit.store.remove(files(audit.store, "finance_plans")[0])
     with pytest.raises(LostFileError):
         audit.names()
+
+
+def truncated(content: bytes) -> bytes:
+    return content[: len(content) // 2]
+
+
+def overwritten(content: bytes) -> bytes:
+    """Its footer is whole, its pages are not."""
+    return b"PAR1" + b"\xff" * (len(content) // 2) + content[4 + len(content) // 2 :]
+
+
+@pytest.mark.parametrize("damage", [truncated, overwritten])
+def test_a_damaged_file_is_told_by_its_name_whatever_is_asked(
+    audit: Audit, damage: Callable[[bytes], bytes]
+) -> None:
+    path = files(audit.store, "finance_plans")[0]
+    audit.store.put(path, BytesIO(damage(audit.store.read(path) or b"")))
+    table = Archive(audit.store).table("plans")
+    inventory = HiveInventory(settings(), audit.store)
+    for ask in (
+        lambda: history(table, "1"),
+        lambda: state(table),
+        lambda: state(table, ids=["1"]),
+        lambda: inventory.alive(TOPIC, FIRST),
+    ):
+        with pytest.raises(DamagedFileError, match=f"{path} cannot be read") as caught:
+            ask()
+        assert "audit check" in caught.value.hint
 
 
 # --- into a file, into a database -----------------------------------------------------------------

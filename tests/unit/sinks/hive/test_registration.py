@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -9,10 +10,14 @@ from typing import Any
 import pytest
 
 from callsheet.batch import Partition
+from callsheet.config.fields import TableRules
 from callsheet.errors import FatalError
-from callsheet.schema import Column, Kind
+from callsheet.fields.columns import KeyedHash
+from callsheet.fields.projection import projection
+from callsheet.schema import Column, Kind, TableSchema
 from sinks.hive import ddl
 from sinks.hive.folding import fold_lane
+from sinks.hive.layout import TableLayout
 from sinks.hive.ranges import OWN_FOLDER, RangeLog
 from sinks.hive.registration import Registration
 from sinks.hive.stores.port import Store
@@ -54,6 +59,7 @@ class FakeHive:
     def __init__(self) -> None:
         self.told: list[str] = []
         self.tables: dict[str, dict[str, str]] = {}
+        self.comments: dict[str, str] = {}
         self.partitions: list[str] = []
         self.location = ""
 
@@ -69,7 +75,7 @@ class FakeHive:
             return [(f"event_date={date}",) for date in self.partitions]
         if statement.startswith("DESCRIBE"):
             columns = self.tables.get("finance_plans", {})
-            listed = [(name, kind.lower(), "") for name, kind in columns.items()]
+            listed = [(n, kind.lower(), self.comments.get(n)) for n, kind in columns.items()]
             return [*listed, ("event_date", "date", ""), ("", None, None), ("# Partition", "", "")]
         return []
 
@@ -183,3 +189,83 @@ def test_a_table_without_any_file_yet_is_left_for_later(store: Store) -> None:
     hive = FakeHive()
     registration(RangeLog(store), hive).run()
     assert len(hive.told) == 1
+
+
+# --- what field rules have written ----------------------------------------------------------------
+
+PLAIN = a_schema(Column("name", Kind.STRING), Column("email", Kind.STRING), table="plans")
+RULES = {"mask": {"name": {}}, "hash": ["email"], "constant": {"origin": "it's"}}
+RULED = {
+    f"{image}_{name}": word
+    for image in ("before", "after")
+    for name, word in {"name": "masked", "email": "hashed", "origin": "constant"}.items()
+}
+
+
+def ruled(**rules: Any) -> TableSchema:
+    made = TableRules.model_validate({"table": "finance.*", **rules})
+    return projection(made, PLAIN, KeyedHash("k" * 32), {}).schema
+
+
+def an_audit_of(*schemas: TableSchema) -> RangeLog:
+    log = RangeLog(memory_store())
+    for schema in schemas:
+        log.add_schema("finance_plans", TableLayout("t", schema))
+    return log
+
+
+def test_what_a_rule_has_written_is_told_in_the_audits_own_schema_and_in_hives() -> None:
+    log, hive = an_audit_of(ruled(**RULES)), FakeHive()
+    (stored,) = log.schemas("finance_plans")
+    told = {each.name: each.rule for each in stored.columns if each.rule}
+    assert (told["before_name"], told["after_email"]) == ("mask", "hash")
+    assert ddl.comments_of([stored]) == RULED
+    registration(log, hive).run()
+    created = hive.told[1]
+    assert "`before_name` STRING COMMENT 'masked',\n" in created
+    assert "`after_email` STRING COMMENT 'hashed',\n" in created
+    assert "`after_origin` STRING COMMENT 'constant'\n)" in created
+    assert "`after_id` BIGINT,\n" in created
+    assert created.count("COMMENT") == 6
+
+
+def test_a_stored_schema_without_rules_is_byte_by_byte_what_it_was_and_still_read() -> None:
+    log = an_audit_of(PLAIN)
+    path = f"{OWN_FOLDER}/schemas/finance_plans/{PLAIN.fingerprint}.json"
+    document = json.loads(log.store.read(path) or b"")
+    assert {frozenset(column) for column in document["columns"]} == {
+        frozenset({"name", "hive", "source", "source_type"})
+    }
+    (stored,) = log.schemas("finance_plans")
+    assert {column.rule for column in stored.columns} == {""}
+    assert ddl.comments_of([stored]) == {}
+
+
+def test_columns_that_are_added_or_masked_later_get_their_comments_once() -> None:
+    log, hive = an_audit_of(PLAIN, ruled(**RULES)), FakeHive()
+    wanted = ddl.columns_of(log.schemas("finance_plans"))
+    hive.tables["finance_plans"] = {n: k for n, k in wanted.items() if not n.endswith("_origin")}
+    hive.comments = {"before_id": "somebody's own"}
+    hive.location = "s3a://bucket/audit/finance_plans"
+    done = registration(log, hive).run()
+    name = "`audit`.`finance_plans`"
+    assert set(hive.told[1:6]) == {
+        (
+            f"ALTER TABLE {name} ADD COLUMNS (`before_origin` STRING COMMENT 'constant', "
+            "`after_origin` STRING COMMENT 'constant') CASCADE"
+        ),
+        *(
+            f"ALTER TABLE {name} CHANGE COLUMN `{c}` `{c}` STRING COMMENT '{RULED[c]}' CASCADE"
+            for c in ("before_name", "before_email", "after_name", "after_email")
+        ),
+    }
+    assert done.columns == {"finance_plans": 5}
+    hive.tables["finance_plans"] = wanted
+    hive.comments |= RULED
+    assert not registration(log, hive).run().columns
+
+
+def test_a_column_that_was_masked_and_is_hashed_now_tells_both() -> None:
+    log = an_audit_of(ruled(mask={"name": {}}), ruled(hash=["name"]))
+    comments = ddl.comments_of(log.schemas("finance_plans"))
+    assert comments == dict.fromkeys(("before_name", "after_name"), "hashed, masked")

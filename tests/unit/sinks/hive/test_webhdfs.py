@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from threading import Barrier
 
 import httpx
 import pytest
 from pydantic import SecretStr
 
-from callsheet.errors import ConfigError, FatalError, RetryableError
+from callsheet.errors import CallsheetError, ConfigError, FatalError, RetryableError
 from sinks.hive.stores.port import LostFileError
 from sinks.hive.stores.webhdfs import HdfsStore
 
@@ -79,8 +80,9 @@ def test_a_refusal_is_for_a_human_and_shows_no_secret(name: str) -> None:
 
 @pytest.mark.parametrize("status", [500, 503])
 def test_a_server_that_breaks_is_tried_again(status: int) -> None:
-    with pytest.raises(RetryableError, match="cannot serve us now"):
+    with pytest.raises(RetryableError, match="cannot serve us now") as caught:
         a_store(lambda _: httpx.Response(status)).read("a")
+    assert caught.value.hint
 
 
 def test_safe_mode_passes() -> None:
@@ -111,3 +113,105 @@ def test_a_rename_that_finds_nothing_asks_why() -> None:
         a_store(a_rename(set())).move("source", "table/target")
     with pytest.raises(RetryableError, match="renaming"):
         a_store(a_rename({"source"})).move("source", "table/target")
+
+
+@dataclass
+class Cluster:
+    """Two steps of writing, a rename and a removal; each fails as it is told to."""
+
+    sending: Callable[[httpx.Request], httpx.Response] = lambda _: httpx.Response(201)
+    renaming: Callable[[httpx.Request], httpx.Response] = lambda _: httpx.Response(200)
+    removing: Callable[[httpx.Request], httpx.Response] = lambda _: httpx.Response(200)
+    there: set[str] = field(default_factory=set)
+    asked: list[str] = field(default_factory=list)
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        name = request.url.path.rsplit("/", 1)[1]
+        if request.url.host == "datanode":
+            self.there.add(name)  # a write that fails may have begun
+            return self.sending(request)
+        operation = request.url.params["op"]
+        self.asked.append(operation)
+        match operation:
+            case "CREATE":
+                place = f"http://datanode:9864{request.url.path}"
+                return httpx.Response(200, json={"Location": place})
+            case "RENAME":
+                answer = self.renaming(request)
+                if answer.is_success:
+                    self.there.remove(name)
+                    self.there.add(request.url.params["destination"].rsplit("/", 1)[1])
+                return answer
+            case "DELETE":
+                answer = self.removing(request)
+                if answer.is_success:
+                    self.there.discard(name)
+                return answer
+            case _:
+                return httpx.Response(200, json={"boolean": True})
+
+
+def away(request: httpx.Request) -> httpx.Response:
+    raise httpx.ReadTimeout("no answer", request=request)
+
+
+def failing(name: str) -> Answer:
+    return lambda _: told(name)
+
+
+def write(store: HdfsStore, how: str) -> None:
+    if how == "create":
+        store.create("t/a", b"x")
+    else:
+        store.replace("t/a", b"x")
+
+
+@pytest.mark.parametrize("how", ["create", "replace"])
+@pytest.mark.parametrize(
+    ("step", "answer", "error"),
+    [
+        ("sending", failing("DSQuotaExceededException"), "DSQuotaExceededException"),
+        ("sending", away, "does not answer: ReadTimeout"),
+        ("renaming", failing("SafeModeException"), "SafeModeException"),
+        ("renaming", failing("AccessControlException"), "is not allowed"),
+        ("renaming", lambda _: httpx.Response(503), "cannot serve us now"),
+    ],
+)
+def test_what_was_written_aside_is_removed_when_it_fails(
+    step: str, answer: Answer, error: str, how: str
+) -> None:
+    cluster = Cluster()
+    setattr(cluster, step, answer)
+    with pytest.raises(CallsheetError, match=error):
+        write(a_store(cluster), how)
+    assert (cluster.there, cluster.asked[-1]) == (set(), "DELETE")
+
+
+@pytest.mark.parametrize("how", ["create", "replace"])
+def test_a_removal_that_fails_too_hides_no_error(how: str) -> None:
+    for removing in (away, failing("AccessControlException")):
+        cluster = Cluster(renaming=failing("SafeModeException"), removing=removing)
+        with pytest.raises(RetryableError, match="SafeModeException"):
+            write(a_store(cluster), how)
+        assert len(cluster.there) == 1
+
+
+def test_a_namenode_that_is_away_is_not_asked_to_remove_what_was_never_written() -> None:
+    asked: list[str] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(request.url.params["op"])
+        return away(request) if asked[-1] == "CREATE" else httpx.Response(200)
+
+    with pytest.raises(RetryableError):
+        a_store(answer).replace("t/a", b"x")
+    assert asked == ["MKDIRS", "CREATE", "CREATE"]
+
+
+def test_a_name_that_is_taken_leaves_nothing_aside() -> None:
+    cluster = Cluster(renaming=failing("FileAlreadyExistsException"))
+    assert a_store(cluster).create("t/a", b"x") is False
+    assert cluster.there == set()
+    free = Cluster()
+    assert a_store(free).create("t/a", b"x") is True
+    assert (free.there, "DELETE" in free.asked) == ({"a"}, False)
