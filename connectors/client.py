@@ -16,9 +16,16 @@ import httpx
 
 from callsheet.absence import absence
 from callsheet.backoff import Backoff
-from callsheet.errors import ConfigError, FatalError, PreconditionError, UnavailableError
+from callsheet.errors import (
+    ConfigError,
+    FatalError,
+    PreconditionError,
+    UnavailableError,
+    UsageError,
+)
 from callsheet.ports import Clock, Deadline, SystemClock
 from connectors import responses as r
+from connectors.masking import without_userinfo
 
 CONNECT_TIMEOUT_S = 5.0
 READ_TIMEOUT_S = 60.0
@@ -42,18 +49,27 @@ class ConnectClient:
         """``url`` may carry ``user:password@``. ``deadline_s`` bounds each call with its retries.
 
         ``redact`` cuts secrets out of whatever Connect says.
+
+        Raises:
+            UsageError: ``url`` is no address.
         """
-        self._url = str(httpx.URL(url).copy_with(userinfo=b"")).rstrip("/")
+        self._url = without_userinfo(url).rstrip("/")
         self._deadline_s = deadline_s
         self._redact = redact
         self._clock = clock or SystemClock()
         self._random = random or Random()  # noqa: S311  (jitter, no secret)
-        self._http = httpx.Client(
-            base_url=url,
-            timeout=httpx.Timeout(READ_TIMEOUT_S, connect=CONNECT_TIMEOUT_S),
-            transport=transport,
-            headers={"Accept": "application/json"},
-        )
+        try:
+            self._http = httpx.Client(
+                base_url=url,
+                timeout=httpx.Timeout(READ_TIMEOUT_S, connect=CONNECT_TIMEOUT_S),
+                transport=transport,
+                headers={"Accept": "application/json"},
+            )
+        except httpx.InvalidURL:  # its text quotes the part that is wrong: perhaps a password's
+            raise UsageError(
+                "CALLSHEET_CONNECT_URL is no address.",
+                hint="It is http(s)://host:port; a user and password before it are URL-encoded.",
+            ) from None
 
     def __enter__(self) -> Self:
         return self

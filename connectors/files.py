@@ -96,7 +96,11 @@ def _expanded(paths: Iterable[Path]) -> list[Path]:
         else:
             raise UsageError(f"{path} does not exist.", hint="Name a connector file or a folder.")
     if not found:
-        raise UsageError("There is no connector file (*.json) here.")
+        raise UsageError(
+            "There is no connector file (*.json) here.",
+            hint="Name a file NAME.json, or a folder with some, as cdc-config/connectors; "
+            "docs/capture.md says what is in one.",
+        )
     return found
 
 

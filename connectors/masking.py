@@ -1,8 +1,8 @@
 """Keep secrets out of everything that is shown: tables, JSON output, logs, errors.
 
-Two nets, because each misses what the other catches: a setting whose *name* promises a secret is
-masked whatever it holds, and a secret's *value* is cut out of any text it turns up in (Connect
-quotes resolved values in its error messages).
+Three nets, because each misses what the others catch: a setting whose *name* promises a secret is
+masked whatever it holds, a secret's *value* is cut out of any text it turns up in (Connect quotes
+resolved values in its error messages), and a URL is shown without its user and password.
 """
 
 from __future__ import annotations
@@ -22,6 +22,9 @@ _NOT_SECRET_NAME = re.compile(
     r"(credentials\.source|token\.endpoint\.url|key\.converter|callback\.handler\.class)$",
     re.IGNORECASE,
 )
+# To the last @ before a blank or the next URL: a password is not always escaped, and one with a
+# slash in it would else be shown in part. Better a path with an @ is shown too short.
+_USERINFO = re.compile(r"(?<=://)(?:(?!,?\w{1,20}://)\S)*@")
 _REFERENCE = re.compile(r"\$\{[A-Za-z0-9_-]+:[^{}]*\}")
 _ENV_REFERENCE = re.compile(r"\$\{env:([A-Za-z_][A-Za-z0-9_]*)\}")
 
@@ -40,7 +43,12 @@ def masked(setting: str, value: str) -> str:
     """The value as it may be shown: a reference names a secret without telling it, so it stays."""
     if is_secret_name(setting) and value and not is_reference(value):
         return MASK
-    return value
+    return without_userinfo(value)
+
+
+def without_userinfo(text: str) -> str:
+    """A URL, or any text, with ``user:password@`` taken out of each URL in it."""
+    return _USERINFO.sub("", text)
 
 
 def masked_config(config: Mapping[str, str]) -> dict[str, str]:
@@ -57,11 +65,13 @@ def environment_secrets(environ: Mapping[str, str]) -> frozenset[str]:
 
 
 def redacted(text: str, secrets: Iterable[str]) -> str:
-    """``text`` without any of these values, the longest first: one may contain another."""
+    """``text`` without any of these values, the longest first: one may contain another. A URL's
+    user and password, which are in no variable of their own, go as well.
+    """
     for secret in sorted(secrets, key=len, reverse=True):
         if secret:
             text = text.replace(secret, MASK)
-    return text
+    return without_userinfo(text)
 
 
 def resolved(value: str, environ: Mapping[str, str]) -> str:

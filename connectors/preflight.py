@@ -176,7 +176,8 @@ def _continuity(facts: SourceFacts, committed: BinlogPosition | None) -> Iterato
         return  # log_bin says it
     if now.ordinal > _MAX_ORDINAL:
         message = f"file number {now.ordinal} is beyond what a version can hold"
-        yield _found("binlog", "fail", message, "RESET BINARY LOGS, then begin a new epoch.")
+        hint = "RESET BINARY LOGS, and build the stores anew: no epoch lies above that number."
+        yield _found("binlog", "fail", message, hint)
     if committed is None:
         yield _found("binlog", "ok", f"is at {now}")
     elif committed > now:
@@ -184,10 +185,18 @@ def _continuity(facts: SourceFacts, committed: BinlogPosition | None) -> Iterato
             f"is at {now}, behind the connector's {committed}: it was reset, or this is another "
             "server, and versions would go backwards"
         )
-        yield _found("binlog", "fail", message, "Begin a new epoch with a new snapshot.")
+        hint = (
+            "Begin a new epoch: `source.epochs` for this topic.prefix in each pipeline file "
+            '(docs/operations.md, "A replaced source"). Then `callsheet connectors offsets reset` '
+            "starts a new snapshot, and `callsheet sweep` finds what has gone."
+        )
+        yield _found("binlog", "fail", message, hint)
     elif facts.binlogs and committed.ordinal < min(f.position.ordinal for f in facts.binlogs):
         message = f"{committed.file}, where the connector stopped, is purged: changes are missing"
-        hint = "`callsheet connectors offsets reset` starts a new snapshot; rebuild the sinks then."
+        hint = (
+            "`callsheet connectors offsets reset` starts a new snapshot; then `callsheet sweep` "
+            "finds what was deleted meanwhile."
+        )
         yield _found("binlog", "fail", message, hint)
     else:
         yield _found("binlog", "ok", f"is at {now}, the connector at {committed}")
@@ -199,7 +208,7 @@ def _compressors(facts: SourceFacts) -> Iterator[Finding]:
         return
     if found.transactions:
         message = f"{found.transactions} transaction(s) were compressed since MySQL started"
-        hint = "Find the session that sets binlog_transaction_compression; the worker stops there."
+        hint = "Find the session that sets binlog_transaction_compression; its tables park."
         yield _found(name, "warn", message, hint)
     elif found.may:
         message = f"may be switched on by {', '.join(found.may)}"
@@ -216,8 +225,12 @@ def _time_zone(facts: SourceFacts) -> Iterator[Finding]:
     if zone in _UTC:
         yield _found("time_zone", "ok", f"is {zone}")
     else:
-        message = f"is {zone}: a DATETIME is that zone's, and carries no offset"
-        yield _found("time_zone", "warn", message, "Run MySQL in UTC, or declare the zone.")
+        message = (
+            f"is {zone}: NOW() writes that zone's time into a DATETIME, which has no zone and is "
+            "delivered as it is"
+        )
+        hint = "Run MySQL in UTC, use TIMESTAMP, or tell the readers that it is local time."
+        yield _found("time_zone", "warn", message, hint)
 
 
 def _tables(facts: SourceFacts, wanted: Wanted) -> Iterator[Finding]:
@@ -259,7 +272,7 @@ def _history(wanted: Wanted, history: TopicState | None, *, is_new: bool) -> Ite
             message = "is gone, but the connector has run: it cannot read on without its history"
             hint = (
                 "No DDL since it stopped: set snapshot.mode to recovery, apply, and set it back. "
-                "Else `callsheet connectors offsets reset`, apply, and rebuild the sinks."
+                "Else `callsheet connectors offsets reset`, apply, then `callsheet sweep`."
             )
             yield Finding("kafka", name, "fail", message, hint)
         return

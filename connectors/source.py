@@ -14,11 +14,11 @@ from callsheet.absence import absence
 from callsheet.errors import PreconditionError, UnavailableError
 from connectors.masking import resolved
 from connectors.progress import BinlogPosition
+from connectors.tls import MYSQL_CA, mysql_tls
 
 _CONNECT_TIMEOUT_S = 5
 _READ_TIMEOUT_S = 60
 _NO_SUCH_USER, _UNKNOWN_DATABASE, _NO_COMMAND, _NO_TABLE = 1045, 1049, 1227, 1142
-_TLS_MODES = {"required", "verify_ca", "verify_identity"}
 
 _VARIABLES = (
     "version", "log_bin", "log_bin_basename", "binlog_format", "binlog_row_image",
@@ -93,7 +93,11 @@ class Address:
     port: int
     user: str
     password: str = field(repr=False)
-    tls: bool = False
+    tls_mode: str = "preferred"
+    """``database.ssl.mode``."""
+    tls_ca: str = ""
+    """PEM file of the authority that signed the server's certificate: Debezium's own truststore is
+    a Java one, which only Debezium can read."""
 
     @classmethod
     def of(cls, config: Mapping[str, str], environ: Mapping[str, str]) -> Address:
@@ -114,9 +118,13 @@ class Address:
                 hint="`callsheet stack up` sets it for its own servers; else export it.",
             ) from error
         except ValueError as error:
-            raise PreconditionError("database.port is not a number.") from error
-        tls = config.get("database.ssl.mode", "preferred") in _TLS_MODES
-        return cls(values["hostname"], port, values["user"], values["password"], tls)
+            raise PreconditionError(
+                "database.port is not a number.",
+                hint="Correct it in the connector's file, or the variable that the file names "
+                "(CALLSHEET_MYSQL_PORT); MySQL's usual port is 3306.",
+            ) from error
+        mode, ca = config.get("database.ssl.mode", "preferred").lower(), environ.get(MYSQL_CA, "")
+        return cls(values["hostname"], port, values["user"], values["password"], mode, ca)
 
 
 class MysqlSource:
@@ -161,13 +169,14 @@ class MysqlSource:
     @contextmanager
     def _cursor(self) -> Iterator[pymysql.cursors.DictCursor]:
         address = self._address
+        tls = mysql_tls(address.tls_mode, address.tls_ca)
         try:
             connection = pymysql.connect(
                 host=address.host,
                 port=address.port,
                 user=address.user,
                 password=address.password,
-                ssl={"check_hostname": False} if address.tls else None,
+                ssl=tls,
                 connect_timeout=_CONNECT_TIMEOUT_S,
                 read_timeout=_READ_TIMEOUT_S,
                 cursorclass=pymysql.cursors.DictCursor,
@@ -190,10 +199,11 @@ class MysqlSource:
                 f"MySQL does not let {self._address.user!r} look: {error.args[1]}.",
                 hint="GRANT REPLICATION SLAVE, REPLICATION CLIENT ON *.* to it.",
             )
-        return UnavailableError(
-            f"MySQL at {where} does not answer: {absence(error, f'error {code}')}.",
-            hint="Is it up (`callsheet stack status`)? See CALLSHEET_MYSQL_HOST and _PORT.",
-        )
+        why = absence(error, f"error {code}")
+        hint = "Is it up (`callsheet stack status`)? See CALLSHEET_MYSQL_HOST and _PORT."
+        if "certificate" in why:
+            hint = f"Name the file (PEM) of the authority that signed it in {MYSQL_CA}."
+        return UnavailableError(f"MySQL at {where} does not answer: {why}.", hint=hint)
 
 
 def _rows(

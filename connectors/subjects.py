@@ -17,12 +17,15 @@ import httpx
 from callsheet.absence import absence
 from callsheet.errors import PreconditionError, UnavailableError
 from connectors.files import ConnectorFile
-from connectors.masking import resolved
+from connectors.registry import Access, accessible
 
-_URL: Final = "value.converter.schema.registry.url"
 _ANY: Final = "NONE"
 _TIMEOUT: Final = httpx.Timeout(20.0, connect=5.0)
 _HINT: Final = "Is it up (`callsheet stack status`)? Its address is CALLSHEET_REGISTRY_URL."
+_CERTIFICATE_HINT: Final = (
+    "Name its authority: SSL_CERT_FILE, or a PEM truststore in the connector's file "
+    "(docs/capture.md)."
+)
 
 
 class Subjects(Protocol):
@@ -46,32 +49,35 @@ class RegistrySubjects:
 
         Raises:
             UnavailableError: the registry does not answer.
-            PreconditionError: its address is not known, or it refuses.
+            PreconditionError: its address or its credentials are not known, or it refuses.
         """
-        if _URL not in file.config:
+        access = accessible(file.config, self._environ)
+        if access is None:
             return
-        try:
-            url = resolved(file.config[_URL], self._environ).split(",")[0].rstrip("/")
-        except KeyError as error:
-            raise PreconditionError(
-                f"{error.args[0]} is not set: the schema registry's address is not known.",
-                hint="Start the stack (`callsheet stack up`), or export the variable.",
-            ) from error
-        with httpx.Client(timeout=_TIMEOUT, transport=self._transport) as client:
+        with httpx.Client(
+            auth=access.auth, verify=access.verify, timeout=_TIMEOUT, transport=self._transport
+        ) as client:
             for subject in (f"{topic}-{part}" for topic in topics for part in ("key", "value")):
-                _accept_any(client, url, subject)
+                _accept_any(client, access, subject)
 
 
-def _accept_any(client: httpx.Client, url: str, subject: str) -> None:
+def _accept_any(client: httpx.Client, access: Access, subject: str) -> None:
     try:
-        answer = client.put(f"{url}/config/{subject}", json={"compatibility": _ANY})
+        answer = client.put(f"{access.url}/config/{subject}", json={"compatibility": _ANY})
     except httpx.HTTPError as error:
+        why = absence(error)
         raise UnavailableError(
-            f"The schema registry at {url} does not answer: {absence(error)}.", hint=_HINT
+            f"The schema registry at {access.url} does not answer: {why}.",
+            hint=_CERTIFICATE_HINT if "certificate" in why else _HINT,
         ) from error
     if answer.status_code >= httpx.codes.INTERNAL_SERVER_ERROR:
         raise UnavailableError(
-            f"The schema registry at {url} answers {answer.status_code}.", hint=_HINT
+            f"The schema registry at {access.url} answers {answer.status_code}.", hint=_HINT
+        )
+    if answer.status_code == httpx.codes.UNAUTHORIZED:
+        raise PreconditionError(
+            f"The schema registry at {access.url} refuses these credentials, or wants some.",
+            hint="Give the converter's basic.auth.user.info, or user:password@ in the address.",
         )
     if answer.is_error:
         raise PreconditionError(

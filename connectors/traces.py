@@ -30,7 +30,7 @@ _MAX_CHARS = 400
 
 _SNAPSHOT_AGAIN = (
     "MySQL has purged the binlog that the connector still needed: changes are missing. "
-    "`callsheet connectors offsets reset` starts a new snapshot; then rebuild the sinks, for a "
+    "`callsheet connectors offsets reset` starts a new snapshot; then `callsheet sweep`, for a "
     "snapshot does not tell what was deleted meanwhile."
 )
 _RECOVER_HISTORY = (

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from callsheet.cli import console
 from callsheet.doctor import Finding
-from callsheet.errors import CallsheetError
+from callsheet.errors import CallsheetError, ConfigError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 _MARKS = {"ok": ("ok", "green"), "warn": ("warn", "yellow"), "fail": ("FAIL", "bold red")}
 _EXIT_CODE = 75
 _PATIENCE_S = 5.0
+_CA_FILES = {"elasticsearch": "CALLSHEET_ELASTICSEARCH_CA_FILE"}
+"""Which variable names the authority behind a server's certificate; else it is SSL_CERT_FILE."""
 
 
 def doctor(
@@ -66,30 +68,43 @@ def _decoder() -> Finding:
 
 def _servers() -> Iterator[Finding]:
     """Whether what the environment names answers; a native stack fills the environment."""
+    yield _kafka()
+    for name in ("connect", "registry", "elasticsearch"):
+        variable = f"CALLSHEET_{name.upper()}_URL"
+        address = os.environ.get(variable, "")
+        if not address:
+            hint = f"`callsheet stack up`, or set {variable}"
+            yield Finding("servers", name, "warn", "no address is known", hint)
+        elif not address.lower().startswith(("http://", "https://")):
+            # Not shown: what is no URL has no part of which one knows that it is no secret.
+            hint = "it is http(s)://host:port"
+            yield Finding("servers", name, "fail", f"{variable} is no http(s) address", hint)
+        else:
+            yield _asked(name, address)
+
+
+def _asked(name: str, address: str) -> Finding:
     import httpx
 
     from callsheet.absence import absence
+    from connectors.masking import without_userinfo
+    from connectors.tls import trusted
 
-    yield _kafka()
-    addresses = {
-        "connect": os.environ.get("CALLSHEET_CONNECT_URL", ""),
-        "registry": os.environ.get("CALLSHEET_REGISTRY_URL", ""),
-        "elasticsearch": os.environ.get("CALLSHEET_ELASTICSEARCH_URL", ""),
-    }
-    for name, address in addresses.items():
-        if not address:
-            hint = f"`callsheet stack up`, or set CALLSHEET_{name.upper()}_URL"
-            yield Finding("servers", name, "warn", "no address is known", hint)
-            continue
-        path = "/subjects" if name == "registry" else "/"
-        try:
-            status = httpx.get(address.rstrip("/") + path, timeout=_PATIENCE_S).status_code
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            message = f"{address} does not answer: {absence(error)}"
-            hint = f"`callsheet stack up` starts it; `callsheet stack logs {name}` says why not"
-            yield Finding("servers", name, "fail", message, hint)
-            continue
-        yield _answered(name, address, status)
+    shown, path = without_userinfo(address), "/subjects" if name == "registry" else "/"
+    variable = _CA_FILES.get(name, "SSL_CERT_FILE")
+    try:
+        verify = trusted(os.environ, variable)
+        url = address.rstrip("/") + path
+        status = httpx.get(url, timeout=_PATIENCE_S, verify=verify).status_code
+    except CallsheetError as error:
+        return Finding("servers", name, "fail", error.message, error.hint)
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        why = absence(error)
+        hint = f"`callsheet stack up` starts it; `callsheet stack logs {name}` says why not"
+        if "certificate" in why:
+            hint = f"name the file (PEM) of the authority that signed it in {variable}"
+        return Finding("servers", name, "fail", f"{shown} does not answer: {why}", hint)
+    return _answered(name, shown, status)
 
 
 def _kafka() -> Finding:
@@ -99,10 +114,12 @@ def _kafka() -> Finding:
     if not os.environ.get(BOOTSTRAP):
         hint = f"`callsheet stack up`, or set {BOOTSTRAP}"
         return Finding("servers", "kafka", "warn", "no address is known", hint)
-    brokers = connection(os.environ)
     try:
+        brokers = connection(os.environ)
         # Any topic will do: that it is missing is an answer.
         KafkaTopics(brokers.common(), timeout_s=_PATIENCE_S).describe(["callsheet-connect-status"])
+    except ConfigError as error:
+        return Finding("servers", "kafka", "fail", error.message.rstrip("."), error.hint)
     except CallsheetError as error:
         hint = "`callsheet stack up` starts it; `callsheet stack logs kafka` says why not"
         return Finding("servers", "kafka", "fail", error.message.rstrip("."), hint)
@@ -126,9 +143,24 @@ def _mysql(folder: Path) -> Iterator[Finding]:
         hint = "`callsheet stack up`, or set CALLSHEET_MYSQL_HOST and its companions"
         yield Finding("mysql", "address", "warn", "no MySQL is known", hint)
         return
+    try:
+        files = load_all([folder])
+    except CallsheetError as error:
+        # A finding, so that what is wrong elsewhere is still said.
+        yield from _faulty(folder, error)
+        return
     survey = MysqlSurvey(os.environ)
-    for file in load_all([folder]):
+    for file in files:
         yield from diagnose(survey, file)
+
+
+def _faulty(folder: Path, error: CallsheetError) -> Iterator[Finding]:
+    faults = error.faults if isinstance(error, ConfigError) else ()
+    hint = error.hint or "edit the file; docs/capture.md says what is in one"
+    for fault in faults:
+        yield Finding("connectors", str(folder), "fail", str(fault), hint)
+    if not faults:
+        yield Finding("connectors", str(folder), "fail", error.message, hint)
 
 
 def _render(out: Console, findings: list[Finding]) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import socket
-from collections.abc import Callable, Mapping
+import ssl
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import typer
 from typer.testing import CliRunner, Result
@@ -16,6 +18,8 @@ from typer.testing import CliRunner, Result
 from callsheet.cli import doctor as module
 from callsheet.errors import PreconditionError
 from connectors.source import Compression, MysqlSource, SourceFacts, SourceTable
+from tests.support.certificates import a_certificate
+from tests.support.elastic_stub import ElasticStub
 from tests.unit.connectors.builders import write_connector
 from tests.unit.connectors.test_preflight import GOOD
 
@@ -25,8 +29,12 @@ PRECONDITION = 75
 @pytest.fixture
 def look(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Result]:
     """Runs the command; of the servers only those that the test names are known."""
-    for name in ("CONNECT_URL", "REGISTRY_URL", "ELASTICSEARCH_URL", "KAFKA_BOOTSTRAP"):
+    for name in (
+        "CONNECT_URL", "REGISTRY_URL", "ELASTICSEARCH_URL", "ELASTICSEARCH_CA_FILE",
+        "KAFKA_BOOTSTRAP", "MYSQL_TLS_CA",
+    ):  # fmt: skip
         monkeypatch.delenv(f"CALLSHEET_{name}", raising=False)
+    monkeypatch.delenv("SSL_CERT_FILE", raising=False)
     monkeypatch.setenv("CALLSHEET_MYSQL_HOST", "127.0.0.1")
     monkeypatch.setenv("CALLSHEET_MYSQL_PORT", str(a_closed_port()))
     monkeypatch.setenv("CALLSHEET_CAPTURE_PASSWORD", "hunter2")
@@ -36,8 +44,8 @@ def look(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Resul
     app = typer.Typer()
     app.command()(module.doctor)
 
-    def run(*arguments: str) -> Result:
-        return CliRunner().invoke(app, ["--connectors", str(file), *arguments])
+    def run(*arguments: str, connectors: Path = file) -> Result:
+        return CliRunner().invoke(app, ["--connectors", str(connectors), *arguments])
 
     return run
 
@@ -127,6 +135,90 @@ def test_servers_that_are_away_are_named_with_address_and_cause(
     assert f"callsheet stack logs {name}" in found[name]["hint"]
     assert found["connection"]["message"].endswith("does not answer: connection refused.")
     assert "hunter2" not in result.output
+
+
+@pytest.mark.parametrize("name", ["connect", "registry", "elasticsearch"])
+@pytest.mark.parametrize("status", [None, 200, 401, 404])
+def test_a_password_in_an_address_is_not_shown(
+    look: Callable[..., Result], monkeypatch: pytest.MonkeyPatch, name: str, status: int | None
+) -> None:
+    def answer(_url: str, **_: object) -> httpx.Response:
+        if status is None:
+            raise httpx.ConnectError("http://bob:s3cret@127.0.0.1:1")
+        return httpx.Response(status)
+
+    monkeypatch.setattr(httpx, "get", answer)
+    monkeypatch.setenv(f"CALLSHEET_{name.upper()}_URL", "http://bob:s3cret@127.0.0.1:1")
+    shown(monkeypatch, GOOD)
+    for result in (look("--json"), look()):
+        assert "http://127.0.0.1:1" in result.output.replace("\n", "")
+        assert "s3cret" not in result.output
+        assert "bob" not in result.output
+
+
+@pytest.mark.parametrize("address", ["bob:s3cret@127.0.0.1:1", "ftp://bob:s3cret@127.0.0.1:1"])
+def test_what_is_no_address_is_named_and_not_shown(
+    look: Callable[..., Result], monkeypatch: pytest.MonkeyPatch, address: str
+) -> None:
+    monkeypatch.setenv("CALLSHEET_CONNECT_URL", address)
+    result = look("--json")
+    assert "CALLSHEET_CONNECT_URL" in troubles(result)["connect"]["message"]
+    assert "s3cret" not in result.output
+
+
+@pytest.fixture
+def secured(tmp_path: Path) -> Iterator[tuple[str, Path]]:
+    """The address of a server with TLS, and who signed its certificate."""
+    certificate = a_certificate(tmp_path, "server")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate.file, certificate.key)
+    with ElasticStub(context) as stub:
+        yield stub.url, certificate.file
+
+
+def test_elasticsearchs_authority_is_believed(
+    look: Callable[..., Result], monkeypatch: pytest.MonkeyPatch, secured: tuple[str, Path]
+) -> None:
+    url, authority = secured
+    monkeypatch.setenv("CALLSHEET_ELASTICSEARCH_URL", url)
+    shown(monkeypatch, GOOD)
+    stranger = troubles(look("--json"))["elasticsearch"]
+    assert "certificate is not accepted" in stranger["message"]
+    assert "CALLSHEET_ELASTICSEARCH_CA_FILE" in stranger["hint"]
+    monkeypatch.setenv("CALLSHEET_ELASTICSEARCH_CA_FILE", str(authority))
+    assert troubles(look("--json")) == {}
+
+
+def test_an_authority_that_is_not_there_is_a_finding(
+    look: Callable[..., Result], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("CALLSHEET_ELASTICSEARCH_URL", "https://127.0.0.1:1")
+    monkeypatch.setenv("CALLSHEET_ELASTICSEARCH_CA_FILE", str(tmp_path / "nowhere.pem"))
+    found = troubles(look("--json"))["elasticsearch"]
+    assert "CALLSHEET_ELASTICSEARCH_CA_FILE" in found["message"]
+
+
+@pytest.mark.parametrize("kind", ["missing", "empty", "faulty", "no JSON"])
+def test_faulty_connector_files_are_a_finding_beside_the_others(
+    look: Callable[..., Result], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, kind: str
+) -> None:
+    folder = tmp_path / "connectors"
+    if kind != "missing":
+        folder.mkdir()
+    if kind == "faulty":
+        write_connector(folder, {"tasks.max": "2", "read.only": "true"})
+    if kind == "no JSON":
+        (folder / "x.json").write_text("{")
+    monkeypatch.setenv("CALLSHEET_CONNECT_URL", f"http://127.0.0.1:{a_closed_port()}")
+    result = look("--json", connectors=folder)
+    assert result.exit_code == PRECONDITION
+    found = [each for each in json.loads(result.stdout) if each["area"] == "connectors"]
+    assert len(found) == (2 if kind == "faulty" else 1)
+    for each in found:
+        assert each["level"] == "fail"
+        assert each["hint"]
+        assert each["message"]
+    assert {"native", "kafka", "connect"} <= {each["name"] for each in json.loads(result.stdout)}
 
 
 def test_an_absent_kafka_too(look: Callable[..., Result], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -314,3 +314,11 @@ def test_secrets_are_masked_in_differences() -> None:
     (change,) = compare({"database.password": "hunter2"}, {"database.password": "${env:X}"})
     assert change.before == "********"
     assert change.after == "${env:X}"
+
+
+def test_a_url_in_clear_is_planned_without_user_and_password() -> None:
+    setting = "value.converter.schema.registry.url"
+    before, after = "http://bob:hunter2@old", "http://bob:hunter3@new:8081,http://eve:pw@two"
+    (change,) = compare({setting: before}, {setting: after})
+    assert change.before == "http://old"
+    assert change.after == "http://new:8081,http://two"

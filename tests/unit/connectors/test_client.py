@@ -8,7 +8,13 @@ from typing import Any
 import httpx
 import pytest
 
-from callsheet.errors import ConfigError, FatalError, PreconditionError, UnavailableError
+from callsheet.errors import (
+    ConfigError,
+    FatalError,
+    PreconditionError,
+    UnavailableError,
+    UsageError,
+)
 from connectors.client import ConnectClient
 from connectors.responses import (
     SourceOffset,
@@ -250,3 +256,18 @@ def test_a_validation_survives_the_holes_that_connect_leaves_in_it() -> None:
     )  # fmt: skip
     assert found.faults == {"odd": ("is odd",), "poll.interval.ms": ("A long value is expected",)}
     assert "internal.legacy.snapshot.max.threads" in found.known
+
+
+@pytest.mark.parametrize("error", [httpx.ConnectError, httpx.ReadTimeout])
+def test_the_password_in_connects_address_is_in_no_error(
+    error: type[httpx.TransportError],
+) -> None:
+    with pytest.raises(UnavailableError, match="http://connect:8083 does") as raised:
+        Server(error).client().worker()
+    assert "hunter2" not in f"{raised.value.message} {raised.value.hint}"
+
+
+def test_an_address_that_is_none_is_named_and_not_shown() -> None:
+    with pytest.raises(UsageError, match="CALLSHEET_CONNECT_URL") as raised:
+        ConnectClient("http://bob:hun/ter2@connect")
+    assert "hun" not in f"{raised.value.message} {raised.value.hint}"

@@ -183,8 +183,9 @@ def test_faults_of_all_files_come_together(tmp_path: Path) -> None:
 def test_missing_paths_and_empty_folders_are_usage_errors(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="does not exist"):
         load_all([tmp_path / "nowhere"])
-    with pytest.raises(UsageError, match="no connector file"):
+    with pytest.raises(UsageError, match="no connector file") as raised:
         load_all([tmp_path])
+    assert "NAME.json" in raised.value.hint
 
 
 def test_scalars_are_compared_as_connect_stores_them(tmp_path: Path) -> None:

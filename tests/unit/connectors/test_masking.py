@@ -10,6 +10,7 @@ from connectors.masking import (
     masked_config,
     redacted,
     resolved,
+    without_userinfo,
 )
 
 
@@ -67,3 +68,22 @@ def test_references_resolve_as_connect_would() -> None:
     assert resolved("plain", {}) == "plain"
     with pytest.raises(KeyError, match="HOST"):
         resolved("${env:HOST}", {})
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("http://bob:s3cret@registry:8081/apis", "http://registry:8081/apis"),
+        ("https://token@registry", "https://registry"),
+        ("http://registry:8081/apis", "http://registry:8081/apis"),
+        ("http://bob:s3/cr@et@registry", "http://registry"),  # not escaped
+        ("http://bob:s3,cret@registry", "http://registry"),
+        ("http://bob:s3cret@one,https://eve:s3cret@two/x", "http://one,https://two/x"),
+        ("no answer of http://bob:s3cret@one: ask it@two", "no answer of http://one: ask it@two"),
+        ("me@example.org", "me@example.org"),
+    ],
+)
+def test_a_url_is_shown_without_user_and_password(url: str, shown: str) -> None:
+    assert without_userinfo(url) == shown
+    assert masked("value.converter.schema.registry.url", url) == shown
+    assert redacted(url, ()) == shown

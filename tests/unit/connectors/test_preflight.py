@@ -156,19 +156,20 @@ def test_a_missing_table_is_refused_by_name(wanted: Wanted, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("committed", "said"),
+    ("committed", "said", "hint"),
     [
-        (at(9000), "behind the connector's"),
-        (at(4, 8), "behind the connector's"),
-        (at(100, 5), "is purged"),
+        (at(9000), "behind the connector's", "source.epochs"),
+        (at(4, 8), "behind the connector's", "docs/operations.md"),
+        (at(100, 5), "is purged", "callsheet sweep"),
     ],
 )
 def test_a_log_that_does_not_go_on_where_the_connector_left_off(
-    wanted: Wanted, committed: object, said: str
+    wanted: Wanted, committed: object, said: str, hint: str
 ) -> None:
     found = troubles(judge(GOOD, wanted, committed=committed, history=HISTORY))  # type: ignore[arg-type]
     assert found["binlog"].level == "fail"
     assert said in found["binlog"].message
+    assert hint in found["binlog"].hint
 
 
 def test_a_log_that_goes_on(wanted: Wanted) -> None:
@@ -238,6 +239,13 @@ def test_a_missing_history_is_fine_for_a_new_connector_and_for_recovery(wanted: 
 def test_an_unset_variable_is_named(tmp_path: Path) -> None:
     with pytest.raises(PreconditionError, match="CALLSHEET_MYSQL_HOST"):
         Address.of(a_connector(tmp_path).config, {})
+
+
+def test_a_port_that_is_no_number_is_said_with_where_to_look(tmp_path: Path) -> None:
+    file = a_connector(tmp_path, {"database.port": "mysql"})
+    with pytest.raises(PreconditionError, match=r"database\.port") as raised:
+        Address.of(file.config, ENVIRONMENT)
+    assert "3306" in raised.value.hint
 
 
 ENVIRONMENT = {

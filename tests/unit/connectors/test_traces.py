@@ -51,7 +51,7 @@ Caused by: org.apache.kafka.common.errors.ProducerFencedException: There is a ne
 @pytest.mark.parametrize(
     ("trace", "kind", "text", "hint"),
     [
-        (PURGED, Kind.PERMANENT, "no longer available on the server", "new snapshot"),
+        (PURGED, Kind.PERMANENT, "no longer available on the server", "callsheet sweep"),
         (HISTORY, Kind.PERMANENT, "db history topic is missing", "recovery"),
         (DENIED, Kind.PERMANENT, "Access denied for user", "password"),
         (LARGE, Kind.PERMANENT, "9000088 bytes", "max.request.size"),
