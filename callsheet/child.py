@@ -11,7 +11,8 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable
+import traceback
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,6 +33,9 @@ EXIT_BUG = 70
 REPORT_INTERVAL_S = 1.0
 LAG_INTERVAL_S = 5.0
 _COLLECT_AFTER = (20_000, 20, 50)
+_ROOT = Path(__file__).parents[1]
+_PACKAGES = frozenset({"callsheet", "connectors", "finance", "sinks", "stack"})
+_DEFECT_HINT = "nothing is lost, the offsets are kept; please report it with the worker's log"
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +101,7 @@ def _work(order: Order, pipe: ReportPipe, at: Callable[[Step], None] | None) -> 
     from callsheet.observability.logging import configure
 
     log = configure(order.log_level, worker=order.worker, file=order.file)
+    _log_threads(log)
     try:
         _run(order, pipe, log, at)
     except ConfigError as error:
@@ -108,11 +113,59 @@ def _work(order: Order, pipe: ReportPipe, at: Callable[[Step], None] | None) -> 
         log.error("stopped", error=error.message, hint=error.hint, kind=kind)  # noqa: TRY400 - a stated case
         pipe.send(Report(failure=Failure(error.message, error.hint)))
         return error.exit_code
-    except BaseException as error:
-        log.exception("stopped by a defect")
-        pipe.send(Report(failure=Failure(f"{type(error).__name__}: {error}")))
-        raise
+    except BaseException as error:  # noqa: BLE001 - told here, and it ends the process
+        where = defect_of(error)
+        log.error("stopped by a defect", error=where, exception=traceback_of(error))  # noqa: TRY400 - its own would quote
+        pipe.send(Report(failure=Failure(f"a defect: {where}", _DEFECT_HINT)))
+        return EXIT_BUG
     return 0
+
+
+def defect_of(error: BaseException) -> str:
+    """As ``KeyError at callsheet/worker.py:12``: its kind, and the innermost line that is ours.
+
+    Never its own words: they may quote what it was about, and that may be a row's values.
+    """
+    places = [
+        f" at {path.as_posix()}:{line}"
+        for frame, line in traceback.walk_tb(error.__traceback__)
+        if (path := _ours(frame.f_code.co_filename)) is not None
+    ]
+    return type(error).__name__ + (places[-1] if places else "")
+
+
+def _ours(file: str) -> Path | None:
+    path = Path(file)
+    inner = path.relative_to(_ROOT) if path.is_relative_to(_ROOT) else None
+    return inner if inner is not None and inner.parts[0] in _PACKAGES else None
+
+
+def traceback_of(error: BaseException) -> str:
+    """Lines of code and kinds of errors, the first cause first; no error's own words."""
+    steps = [
+        "".join(traceback.format_tb(e.__traceback__)) + type(e).__name__ for e in _chain(error)
+    ]
+    return "\n\nthen:\n\n".join(reversed(steps))
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    told: list[int] = []
+    link: BaseException | None = error
+    while link is not None and id(link) not in told:
+        yield link
+        told.append(id(link))
+        link = link.__cause__ or (None if link.__suppress_context__ else link.__context__)
+
+
+def _log_threads(log: Any) -> None:
+    """Python itself would print what ends a thread with the error's own words."""
+
+    def told(found: threading.ExceptHookArgs) -> None:
+        if found.exc_value is not None and not isinstance(found.exc_value, SystemExit):
+            where, trace = defect_of(found.exc_value), traceback_of(found.exc_value)
+            log.error("a thread ended by a defect", error=where, exception=trace)
+
+    threading.excepthook = told
 
 
 def _run(order: Order, pipe: ReportPipe, log: Any, at: Callable[[Step], None] | None) -> None:

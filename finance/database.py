@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -82,6 +83,9 @@ def open_engine(account: Account) -> sa.Engine:
     """An engine whose sessions speak UTC and whose log and errors carry no parameters.
 
     It connects lazily; the first failure surfaces through `translated`.
+
+    Raises:
+        PreconditionError: the authority's file cannot be read, or holds no certificate.
     """
     url = sa.URL.create(
         "mysql+pymysql",
@@ -101,8 +105,20 @@ def open_engine(account: Account) -> sa.Engine:
         "init_command": "SET time_zone = '+00:00'",
     }
     if account.tls_ca:
+        _require_authority(account.tls_ca)  # the driver's own error would be a bare OSError
         connect["ssl"] = {"ca": account.tls_ca, "check_hostname": True}
     return sa.create_engine(url, hide_parameters=True, pool_recycle=1800, connect_args=connect)
+
+
+def _require_authority(file: str) -> None:
+    try:
+        ssl.create_default_context(cafile=file)
+    except OSError as error:  # ssl.SSLError is one
+        raise PreconditionError(
+            f"CALLSHEET_MYSQL_TLS_CA is {file}, which cannot be used: {error.strerror or error}.",
+            hint="Name the file (PEM) of the authority that signed MySQL's certificate, or unset "
+            "the variable.",
+        ) from error
 
 
 @contextmanager

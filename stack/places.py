@@ -8,12 +8,15 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
+import msgspec
 import platformdirs
 
 from callsheet.errors import PreconditionError
 
 _APP = "callsheet"
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +79,20 @@ def write_atomically(path: Path, text: str, *, mode: int = 0o644) -> None:
         aside.replace(path)
     finally:
         aside.unlink(missing_ok=True)
+
+
+def read_record(path: Path, kind: type[_T], hint: str) -> _T | None:
+    """A file of ours in JSON, as a dataclass; None where there is none.
+
+    Raises:
+        PreconditionError: somebody has damaged it.
+    """
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=kind)
+    except FileNotFoundError:
+        return None
+    except ValueError as error:  # msgspec's own, and those of a dataclass
+        raise PreconditionError(f"{path} is damaged: {error}.", hint=hint) from error
 
 
 def free_bytes(path: Path) -> int:

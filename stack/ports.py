@@ -35,6 +35,14 @@ class Ports:
     datanode_http: int = 19864
     datanode_ipc: int = 19867
 
+    def __post_init__(self) -> None:
+        """Raises:
+        ValueError: what is said in a file is no port.
+        """
+        for name, port in self.as_dict().items():
+            if not 0 < port <= 65_535:
+                raise ValueError(f"{name}: {port} is no port")
+
     @classmethod
     def names(cls) -> tuple[str, ...]:
         """The listeners' names, in the order in which ``from_base`` numbers them."""
@@ -58,7 +66,11 @@ class Ports:
             ports = cls.from_base(base)
             if all(is_free(port) for port in ports.as_dict().values()):
                 return ports
-        raise PreconditionError("No run of free ports was found on this machine.")
+        raise PreconditionError(
+            f"There is no run of {len(cls.names())} free ports from {_AUTO_FIRST} to {_AUTO_LAST}.",
+            hint="End what listens there (`ss -ltn` lists it), or choose others: "
+            "callsheet stack up --port-base N",
+        )
 
     def as_dict(self) -> dict[str, int]:
         """By listener."""

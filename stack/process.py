@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 
 from stack.clock import Clock
-from stack.places import write_atomically
+from stack.places import read_record, write_atomically
 
 MARK = "CALLSHEET_STACK_SERVER"
 _POLL_S = 0.05
@@ -81,11 +81,16 @@ class ServerProcess:
         return record
 
     def record(self) -> ProcessRecord | None:
-        """What was started last and not stopped since."""
-        try:
-            return ProcessRecord(**json.loads(self._path.read_text("utf-8")))
-        except FileNotFoundError:
-            return None
+        """What was started last and not stopped since.
+
+        Raises:
+            PreconditionError: the record is damaged.
+        """
+        hint = (
+            "Remove it. If the server still runs, `callsheet stack up` then names the process that "
+            "has its port: end it."
+        )
+        return read_record(self._path, ProcessRecord, hint)
 
     def forget(self) -> None:
         """It is stopped, on purpose."""

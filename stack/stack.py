@@ -20,7 +20,7 @@ from stack.advice import require_platform
 from stack.jdk import Jdk
 from stack.locks import exclusive
 from stack.parallel import run_in_order
-from stack.places import disk_errors_named, is_open_to_all, write_atomically
+from stack.places import disk_errors_named, is_open_to_all, read_record, write_atomically
 from stack.ports import Ports
 from stack.process import ServerProcess
 from stack.progress import Progress, Silence
@@ -63,18 +63,24 @@ class Stack:
 
     @property
     def ports(self) -> Ports:
-        """Its ports: those it was given, else the defaults."""
-        try:
-            return Ports(**json.loads((self.home / "ports.json").read_text("utf-8")))
-        except FileNotFoundError:
-            return Ports()
+        """Its ports: those it was given, else the defaults.
+
+        Raises:
+            PreconditionError: the file that says so is damaged.
+        """
+        hint = (
+            'Correct it, as {"kafka": 19092}, or remove it: the default ports then count. Those '
+            f"that it had are in {self.environment_file}."
+        )
+        return read_record(self.home / "ports.json", Ports, hint) or Ports()
 
     def environment(self) -> dict[str, str]:
         """The CALLSHEET_* variables, passwords included; the stack must have been up once."""
         variables = environment.read(self.environment_file)
         if not variables:
             raise PreconditionError(
-                f"There is no stack named {self.name}.", hint="Start one: callsheet stack up."
+                f"There is no stack named {self.name}.",
+                hint=f"Start one: callsheet stack up --stack {self.name}",
             )
         return variables
 
@@ -108,8 +114,7 @@ class Stack:
         self.fetch(names, progress)
         with disk_errors_named(self.home):
             self._make_home()
-            waiting = f"Another callsheet works on the stack {self.name}; waiting for it."
-            with exclusive(self.home / "lock", lambda: progress.say(waiting)):
+            with exclusive(self.home / "lock", lambda: progress.say(self._waiting)):
                 self._set_ports(ports)
                 environment.write(self.environment_file, self.ports)
                 self._start(chosen, progress)
@@ -119,7 +124,7 @@ class Stack:
         progress = progress or Silence()
         if not self.home.exists():
             return
-        with exclusive(self.home / "lock", lambda: progress.say("Waiting for another callsheet.")):
+        with exclusive(self.home / "lock", lambda: progress.say(self._waiting)):
             # The reverse of the start: whoever needs a server ends before it.
             run_in_order(
                 {name: self._needing(name) for name in self._servers},
@@ -142,10 +147,21 @@ class Stack:
         return [found[name] for name in shown]
 
     def restart(self, server: str, progress: Progress | None = None) -> None:
-        """Stop one server, and start it again."""
-        runner = self._runner(server)
-        runner.stop(progress or Silence())
-        runner.ensure(progress or Silence(), threading.Event())
+        """Stop one server, and start it again.
+
+        Raises:
+            PreconditionError: the stack was never up, or what the server is made of is missing.
+        """
+        progress = progress or Silence()
+        made_of = self._require_made(server)
+        with (
+            disk_errors_named(self.home),
+            exclusive(self.home / "lock", lambda: progress.say(self._waiting)),
+        ):
+            self._require_java([made_of], install=False)
+            runner = self._runner(server)
+            runner.stop(progress)
+            runner.ensure(progress, threading.Event())
 
     def kill(self, server: str, number: signal.Signals = signal.SIGKILL) -> None:
         """Send a signal to a server and its children, behind its back; SIGKILL is waited for."""
@@ -172,6 +188,22 @@ class Stack:
         """Where a server's output goes."""
         self._chosen([server])
         return self.home / "logs" / f"{server}.log"
+
+    @property
+    def _waiting(self) -> str:
+        return f"Another callsheet works on the stack {self.name}; waiting for it."
+
+    def _require_made(self, server: str) -> Server:
+        """Has the stack been up, and is there what this server is made of?"""
+        self._chosen([server])
+        self.environment()
+        made_of = self._servers[server]
+        if self._machine.store.missing(list(made_of.traits.components)):
+            raise PreconditionError(
+                f"{made_of.traits.title} is not here, or not in this Callsheet's version.",
+                hint=f"Fetch and start it: callsheet stack up {server} --stack {self.name}",
+            )
+        return made_of
 
     def _start(self, chosen: Sequence[Server], progress: Progress) -> None:
         names = {each.traits.name for each in chosen}

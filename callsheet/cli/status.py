@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Protocol, TypeAlias
 
 import typer
 from rich.table import Table
@@ -18,11 +18,18 @@ from callsheet.errors import CallsheetError
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from callsheet.batch import Partition
     from callsheet.config.models import PipelineSettings
+    from callsheet.kafka.groups import GroupState, PartitionOffsets
     from callsheet.runtime import RunRecord, WorkerState
 
 Running: TypeAlias = "tuple[RunRecord, list[WorkerState] | None]"
-_STYLES = {"delivering": "green", "in trouble": "bold red", "not running": "yellow"}
+_STYLES = {
+    "delivering": "green",
+    "in trouble": "bold red",
+    "not running": "yellow",
+    "runs elsewhere": "cyan",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +38,18 @@ class Lag:
 
     records: int | None = None
     error: str = ""
+    members: tuple[str, ...] = ()
+    """Of the group, wherever they run; empty where the brokers do not tell."""
+
+
+class Groups(Protocol):
+    """What is asked of :class:`callsheet.kafka.groups.KafkaGroups`."""
+
+    def state(self, group_id: str) -> GroupState: ...
+    def partitions(self, topics: Iterable[str]) -> list[Partition]: ...
+    def offsets(
+        self, group_id: str, partitions: Collection[Partition]
+    ) -> list[PartitionOffsets]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +77,8 @@ def status(
     """Say what runs, what does not, and why: connectors, workers, lag.
 
     Exit code 1 when a connector or a running worker is in trouble. A pipeline that nobody
-    started is no trouble.
+    started is no trouble. Of workers that another machine or state folder started, only the
+    brokers know: how many they are.
 
     Example: [bold]callsheet status --json[/]
     """
@@ -112,10 +132,22 @@ def _view(file: Path, running: list[Running]) -> PipelineView:
     brokers = settings.kafka.bootstrap_servers
     found = next((r for r in running if _is_of(r[0], settings.name, brokers)), None)
     if found is None:
-        detail = f"callsheet run {file}"
-        return PipelineView(settings.name, str(file), "not running", detail, lag.records, lag.error)
+        state, detail = _from_afar(lag.members, file)
+        return PipelineView(settings.name, str(file), state, detail, lag.records, lag.error)
     running.remove(found)
     return _running_view(*found, lag)
+
+
+def _from_afar(members: Sequence[str], file: Path) -> tuple[str, str]:
+    """State and detail of a pipeline that has no worker in this machine's state folder."""
+    if not members:
+        return "not running", f"callsheet run {file}"
+    number = f"{len(members)} member{'s' if len(members) > 1 else ''}"
+    who = ", ".join(sorted(set(members)))
+    return (
+        "runs elsewhere",
+        f"{number} of its group: {who}; a killed one counts until its session times out",
+    )
 
 
 def _is_of(record: RunRecord, pipeline: str, brokers: str) -> bool:
@@ -172,17 +204,25 @@ def _lag(settings: PipelineSettings) -> Lag:
     from callsheet.kafka.groups import KafkaGroups
 
     try:
-        groups = KafkaGroups(connection_of(settings), timeout_s=5.0)
-        partitions = groups.partitions(settings.source.subscription())
-        found = groups.offsets(settings.group_id, partitions)
+        return lag_of(KafkaGroups(connection_of(settings), timeout_s=5.0), settings)
     except CallsheetError as error:
         return Lag(error=error.message)
+
+
+def lag_of(groups: Groups, settings: PipelineSettings) -> Lag:
+    """Raises:
+    CallsheetError: the brokers are away, or refuse.
+    """
+    members = groups.state(settings.group_id).members
+    partitions = groups.partitions(settings.source.subscription())
+    found = groups.offsets(settings.group_id, partitions)
     if not found:
-        return Lag(error="none of its topics exists yet")
+        return Lag(error="none of its topics exists yet", members=members)
     lags = [each.lag for each in found if each.lag is not None]
     if len(lags) < len(found):
-        return Lag(error="some partitions do not tell where their logs end")
-    return Lag(sum(lags))
+        error = "some partitions do not tell where their logs end"
+        return Lag(error=error, members=members)
+    return Lag(sum(lags), members=members)
 
 
 def _render(

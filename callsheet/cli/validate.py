@@ -77,6 +77,8 @@ def _look_into(path: Path, found: _Findings) -> None:
     mappings = [f for f in files if f.suffix == ".json" and f.parent.name == "mappings"]
     schemas = [f for f in files if f.suffix == ".avsc"]
     _look_at_pipelines(pipelines, found)
+    if not path.is_dir() and _is_topics(path):
+        connectors = [_connector_of(path)]
     if connectors:
         _look_at_connectors(connectors, found)
     for folder, members in _by_folder(schemas):
@@ -120,6 +122,22 @@ def _is_topics(file: Path) -> bool:
     return file.name.endswith((".topics.yaml", ".topics.yml"))
 
 
+def _connector_of(topics: Path) -> Path:
+    """A topics file says what a connector's tables become: it is checked together with that.
+
+    Raises:
+        UsageError: there is none beside it.
+    """
+    stem = topics.name.removesuffix(topics.suffix).removesuffix(".topics")
+    connector = topics.with_name(f"{stem}.json")
+    if connector.exists():
+        return connector
+    raise UsageError(
+        f"{topics} states the topics of a connector, and {connector.name} is not beside it",
+        hint="a topics file is named after its connector's: CONNECTOR.topics.yaml, CONNECTOR.json",
+    )
+
+
 def _by_folder(files: Sequence[Path]) -> Iterator[tuple[Path, list[Path]]]:
     for folder in sorted({file.parent for file in files}):
         yield folder, [file for file in files if file.parent == folder]
@@ -135,8 +153,32 @@ def _look_at_pipelines(files: Sequence[Path], found: _Findings) -> None:
         found.look([file], partial(_append, loaded, partial(load, file, os.environ, plugin)))
     for pipeline in loaded:
         found.faults += rule_faults(pipeline)
+        found.faults += _kafka_faults(pipeline)
     found.faults += _clashes(loaded)
     found.pipelines += loaded
+
+
+def _kafka_faults(pipeline: Pipeline) -> Iterator[Fault]:
+    """What the Kafka client does not take of its properties. It is made, and connects to nobody."""
+    from callsheet.app import connection_of
+    from callsheet.config.document import parse
+    from callsheet.config.loading import read
+    from callsheet.kafka.clients import refusals
+    from callsheet.kafka.settings import Membership, consumer_config
+
+    delivery = pipeline.settings.delivery
+    membership = Membership(
+        pipeline.settings.group_id,
+        max_poll_interval_s=delivery.max_poll_interval_seconds,
+        session_timeout_s=delivery.session_timeout_seconds,
+        prefetch_bytes=delivery.prefetch_bytes,
+    )
+    document = parse(read(Path(pipeline.file)), pipeline.file)
+    for refusal in refusals(consumer_config(connection_of(pipeline.settings), membership)):
+        path: tuple[str, ...] = ("kafka", "properties")
+        if document.raw((*path, refusal.name)) is not None:
+            path = (*path, refusal.name)
+        yield document.fault(path, refusal.message)
 
 
 def _append(loaded: list[Pipeline], load: Callable[[], Pipeline]) -> None:

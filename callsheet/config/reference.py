@@ -26,6 +26,8 @@ anything is consumed (exit code 78).
 Units stand in the key names. Any text may contain `${env:NAME}`, `${env:NAME:-default}` or
 `${file:PATH}` (relative to the file); `$${` is a literal `${`. A secret is accepted only as such a
 reference. Other relative paths start at the configuration folder: the parent of `pipelines/`.
+Only the files that `kafka.properties` names, as `ssl.ca.location`, are opened by the Kafka client
+itself, from the working directory: write them absolute.
 A running worker keeps the file as it was when `callsheet run` started.
 
 Bold keys are required.

@@ -19,7 +19,8 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # it re-expor
 )
 
 from callsheet.errors import CallsheetError, FatalError, PreconditionError, UnavailableError
-from callsheet.kafka.faults import ADMIN_DEFAULTS
+from callsheet.kafka.clients import refusals_told
+from callsheet.kafka.faults import ADMIN_DEFAULTS, PASSING
 from callsheet.kafka.topics import Topic, TopicState
 from callsheet.ports import Clock, Deadline, SystemClock
 
@@ -32,9 +33,11 @@ _AWAY = frozenset(
         KafkaError._TRANSPORT,  # noqa: SLF001
         KafkaError._RESOLVE,  # noqa: SLF001
         KafkaError.REQUEST_TIMED_OUT,
-        KafkaError.NOT_CONTROLLER,
+        KafkaError.NETWORK_EXCEPTION,
     }
 )
+# What only the controller does may be asked of a broker that is it no more.
+_PASSING = PASSING | {KafkaError.NOT_CONTROLLER}
 # A topic just created, or a broker just lost: the partition's leader is about to be known.
 _UNSETTLED = frozenset(
     {
@@ -73,7 +76,8 @@ class KafkaTopics:
     ) -> None:
         """``settings`` are librdkafka's, ``bootstrap.servers`` and security among them."""
         # librdkafka logs a dead broker to stderr for ever; the error that is raised says it once.
-        self._admin = AdminClient({**ADMIN_DEFAULTS, **settings})
+        with refusals_told(settings):
+            self._admin = AdminClient({**ADMIN_DEFAULTS, **settings})
         self._brokers = settings["bootstrap.servers"]
         self._timeout_s = timeout_s
         self._clock = clock or SystemClock()
@@ -186,22 +190,36 @@ class KafkaTopics:
     def _translated(self, error: KafkaError, doing: str) -> CallsheetError:
         code = error.code()
         if code == KafkaError.UNKNOWN_TOPIC_OR_PART:
-            return _MissingTopicError(f"{doing}: there is no such topic.")
+            return _MissingTopicError(
+                f"{doing}: there is no such topic.", hint="Was it deleted meanwhile? Run it again."
+            )
         if code == KafkaError.TOPIC_ALREADY_EXISTS:
-            return _ExistingTopicError(f"{doing}: it exists.")
+            return _ExistingTopicError(f"{doing}: it exists.", hint="Somebody was quicker.")
         if code in _UNSETTLED:
-            return _UnsettledError(f"Kafka has no leader yet for {doing}.")
-        if code in _AWAY:
-            return self._away(doing)
+            return _UnsettledError(
+                f"Kafka has no leader yet for {doing}.",
+                hint="Try again in a moment. If it stays so: are all brokers up?",
+            )
+        if code in _PASSING:
+            return self._away(doing) if code in _AWAY else self._busy(doing, error)
         if code in _REFUSALS:
             hint = _REFUSALS[code]
             return PreconditionError(f"Kafka refused {doing}: {error.str()}", hint=hint)
-        return FatalError(f"{doing} failed: {error.name()}: {error.str()}")
+        return FatalError(
+            f"{doing} failed: {error.name()}: {error.str()}",
+            hint="Look at the brokers' log and at kafka.properties; then start it again.",
+        )
 
     def _away(self, doing: str) -> UnavailableError:
         return UnavailableError(
             f"Kafka at {self._brokers} does not answer ({doing}).",
             hint="Is it up (`callsheet stack status`)? Its address is CALLSHEET_KAFKA_BOOTSTRAP.",
+        )
+
+    def _busy(self, doing: str, error: KafkaError) -> UnavailableError:
+        return UnavailableError(
+            f"Kafka at {self._brokers} is not ready for {doing}: {error.str()}",
+            hint="Try again in a moment. If it stays so, look at the brokers' log.",
         )
 
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from callsheet.errors import UsageError
+from callsheet.errors import ConfigError, UsageError
+from callsheet.kafka.clients import refusals
 from callsheet.kafka.settings import Connection
 
 BOOTSTRAP: Final = "CALLSHEET_KAFKA_BOOTSTRAP"
@@ -25,7 +26,10 @@ SECURITY: Final[Mapping[str, str]] = {
 
 
 def connection(environ: Mapping[str, str]) -> Connection:
-    """Raises UsageError when nobody said where the brokers are."""
+    """Raises:
+    UsageError: nobody said where the brokers are.
+    ConfigError: the Kafka client does not take a variable.
+    """
     if not environ.get(BOOTSTRAP):
         raise UsageError(
             f"{BOOTSTRAP} is not set.",
@@ -36,4 +40,13 @@ def connection(environ: Mapping[str, str]) -> Connection:
         for variable, setting in SECURITY.items()
         if environ.get(variable)
     }
-    return Connection(environ[BOOTSTRAP], properties)
+    found = Connection(environ[BOOTSTRAP], properties)
+    refusal = next(refusals(found.common()), None)
+    if refusal is not None:
+        variables = {setting: variable for variable, setting in SECURITY.items()}
+        raise ConfigError(
+            f"The Kafka client does not take {variables.get(refusal.name, 'CALLSHEET_KAFKA_*')}: "
+            f"{refusal.message}.",
+            hint="Correct the variable, or unset it; docs/commands.md lists them.",
+        )
+    return found

@@ -23,6 +23,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # re-exported
 
 from callsheet.batch import Offset, Partition
 from callsheet.errors import CallsheetError, ConfigError, FatalError, UnavailableError, UsageError
+from callsheet.kafka.clients import refusals_told
 from callsheet.kafka.faults import ADMIN_DEFAULTS, PASSING, REFUSED
 from callsheet.kafka.settings import Connection
 
@@ -66,11 +67,13 @@ class KafkaGroups:
 
     Raises (each method):
         UnavailableError: no broker answers.
-        ConfigError: the brokers refuse who we are.
+        ConfigError: the client does not take its settings, or the brokers refuse who we are.
     """
 
     def __init__(self, connection: Connection, *, timeout_s: float = 20.0) -> None:
-        self._admin = AdminClient({**ADMIN_DEFAULTS, **connection.common()})
+        settings = connection.common()
+        with refusals_told(settings):
+            self._admin = AdminClient({**ADMIN_DEFAULTS, **settings})
         self._brokers, self._timeout_s = connection.bootstrap_servers, timeout_s
 
     def state(self, group_id: str) -> GroupState:

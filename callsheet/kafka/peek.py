@@ -17,6 +17,7 @@ from confluent_kafka import (
 
 from callsheet.batch import Message, Offset, Partition
 from callsheet.errors import FatalError, UnavailableError
+from callsheet.kafka.clients import refusals_told
 from callsheet.kafka.settings import Connection, Membership, consumer_config
 
 
@@ -24,6 +25,9 @@ class Peek:
     """Reads these partitions, each from its offset (None: the beginning), up to their ends.
 
     ``with_open``: also what transactions have written that are not decided, or were taken back.
+
+    Raises:
+        ConfigError: the client does not take its settings.
     """
 
     def __init__(
@@ -37,7 +41,8 @@ class Peek:
         config = {**consumer_config(connection, membership), "auto.offset.reset": "earliest"}
         if with_open:
             config["isolation.level"] = "read_uncommitted"
-        self._client = Consumer({**config, "log_level": 0})
+        with refusals_told(config):
+            self._client = Consumer({**config, "log_level": 0})
         self._unfinished = set(starts)
         self._ends: dict[Partition, Offset] = {}
         self._client.assign(

@@ -20,13 +20,13 @@ def build(settings: ElasticsearchSettings, context: SinkContext) -> Elasticsearc
 def inventory_of(
     settings: ElasticsearchSettings, context: SinkContext, _read: ReadTopic
 ) -> ElasticsearchInventory:
-    return ElasticsearchInventory(settings, context.clock)
+    return ElasticsearchInventory(settings, context.clock, config_dir=context.config_dir)
 
 
 def eraser(
     settings: ElasticsearchSettings, context: SinkContext, _read: ReadTopic
 ) -> ElasticsearchEraser:
-    return ElasticsearchEraser(settings, context.clock)
+    return ElasticsearchEraser(settings, context.clock, config_dir=context.config_dir)
 
 
 PLUGIN = SinkPlugin(

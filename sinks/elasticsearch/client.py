@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ssl
 from base64 import b64encode
 from email.utils import parsedate_to_datetime
+from pathlib import Path
 from typing import Any, Final
 
 from elastic_transport import (
@@ -25,9 +27,9 @@ from elasticsearch.serializer import OrjsonSerializer
 from urllib3 import Timeout
 
 from callsheet.absence import absence
-from callsheet.errors import CallsheetError, FatalError, RetryableError, ThrottledError
+from callsheet.errors import CallsheetError, ConfigError, FatalError, RetryableError, ThrottledError
 from callsheet.ports import Clock
-from sinks.elasticsearch.settings import ElasticsearchSettings
+from sinks.elasticsearch.settings import ElasticsearchSettings, TlsSettings
 
 _BUSY: Final = frozenset({408, 429, 502, 503, 504})
 _MAX_RETRY_AFTER_S: Final = 300.0
@@ -94,8 +96,16 @@ class PatientNode(Urllib3HttpNode):
             raise type(error)(message, error.errors) from error
 
 
-def connect(settings: ElasticsearchSettings) -> Elasticsearch:
-    """A client that never retries by itself: the lanes know what may be repeated, and when."""
+def connect(settings: ElasticsearchSettings, config_dir: str = "") -> Elasticsearch:
+    """A client that never retries by itself: the lanes know what may be repeated, and when.
+
+    ``config_dir``: where relative paths start; if empty, at the working directory.
+
+    Raises:
+        ConfigError: a certificate's file cannot be read, or holds none.
+    """
+    folder = Path(config_dir)
+    _require_certificates(settings.tls, folder)
     node_class: type[BaseNode] = PatientNode
     options: dict[str, Any] = {}
     if settings.api_key is not None:
@@ -105,7 +115,7 @@ def connect(settings: ElasticsearchSettings) -> Elasticsearch:
         pair = f"{settings.username}:{settings.password.get_secret_value()}"
         options["basic_auth"] = b64encode(pair.encode()).decode("ascii")
     return Elasticsearch(
-        [_node(settings, host) for host in settings.hosts],
+        [_node(settings, host, folder) for host in settings.hosts],
         node_class=node_class,
         serializers={
             RawBulk.mimetype: RawBulk(),
@@ -120,7 +130,26 @@ def connect(settings: ElasticsearchSettings) -> Elasticsearch:
     )
 
 
-def _node(settings: ElasticsearchSettings, host: str) -> NodeConfig:
+def _require_certificates(tls: TlsSettings, folder: Path) -> None:
+    """The client looks at them when it connects, and says then that the server does not answer."""
+    try:
+        if tls.ca_file is not None:
+            ssl.create_default_context(cafile=folder / tls.ca_file)
+        if tls.certificate_file is not None and tls.key_file is not None:
+            context = ssl.create_default_context()
+            context.load_cert_chain(folder / tls.certificate_file, folder / tls.key_file)
+    except OSError as error:  # ssl.SSLError is one
+        files = (tls.ca_file, tls.certificate_file, tls.key_file)
+        named = ", ".join(str(folder / file) for file in files if file is not None)
+        raise ConfigError(
+            f"the certificates for Elasticsearch cannot be read ({named}): "
+            f"{error.strerror or error}",
+            hint="look at sink.tls in the pipeline file (`callsheet search` takes "
+            "CALLSHEET_ELASTICSEARCH_CA_FILE); relative paths start at the configuration folder",
+        ) from error
+
+
+def _node(settings: ElasticsearchSettings, host: str, folder: Path) -> NodeConfig:
     tls = settings.tls
     options: dict[str, Any] = {
         "connections_per_node": settings.lanes + 2,
@@ -128,11 +157,12 @@ def _node(settings: ElasticsearchSettings, host: str) -> NodeConfig:
         "_extras": {"connect_timeout_s": settings.connect_timeout_seconds},
     }
     if tls.ca_file is not None:
-        options["ca_certs"] = str(tls.ca_file)
+        options["ca_certs"] = str(folder / tls.ca_file)
     if tls.fingerprint_sha256 is not None:
         options["ssl_assert_fingerprint"] = tls.fingerprint_sha256
-    if tls.certificate_file is not None:
-        options |= {"client_cert": str(tls.certificate_file), "client_key": str(tls.key_file)}
+    if tls.certificate_file is not None and tls.key_file is not None:
+        options["client_cert"] = str(folder / tls.certificate_file)
+        options["client_key"] = str(folder / tls.key_file)
     return url_to_node_config(host, use_default_ports_for_scheme=True).replace(**options)
 
 

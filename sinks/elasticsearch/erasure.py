@@ -30,9 +30,10 @@ class ElasticsearchEraser:
         settings: ElasticsearchSettings,
         clock: Clock,
         client: Elasticsearch | None = None,
+        config_dir: str = "",
     ) -> None:
         self._settings, self._clock = settings, clock
-        self._client = client or connect(settings)
+        self._client = client or connect(settings, config_dir)
 
     def look(
         self, topic: str, schema: TableSchema, identifiers: Collection[str]

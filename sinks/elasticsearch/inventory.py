@@ -30,9 +30,10 @@ class ElasticsearchInventory:
         settings: ElasticsearchSettings,
         clock: Clock,
         client: Elasticsearch | None = None,
+        config_dir: str = "",
     ) -> None:
         self._settings, self._clock = settings, clock
-        self._client = client or connect(settings)
+        self._client = client or connect(settings, config_dir)
 
     def alive(self, topic: str, schema: TableSchema) -> int:
         alias = alias_of(self._settings.index, topic, schema)

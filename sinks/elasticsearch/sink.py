@@ -37,7 +37,7 @@ class ElasticsearchSink:
         log = structlog.get_logger("elasticsearch").bind(pipeline=context.pipeline)
         self._log = log
         self._overrides = overrides.load(Path(context.config_dir) / settings.mappings)
-        self._client = connect(settings)
+        self._client = connect(settings, context.config_dir)
         self._native = load_native()
         self._renderer = Renderer(
             settings.lanes, settings.request_bytes, context.clock, self._native

@@ -82,12 +82,13 @@ def _prove(out: Console) -> None:
 
     from callsheet.cli.demo import steps
     from callsheet.cli.demo.hops import move_launch_date, show_hops
-    from callsheet.cli.demo.totals import compare, show_comparison, wait_for_rows
+    from callsheet.cli.demo.totals import answered, compare, show_comparison, wait_for_rows
     from finance.database import Account, Role, open_engine, translated
 
     account = Account.from_environment(os.environ, Role.APP)
     engine = open_engine(account)
-    with Elasticsearch(os.environ["CALLSHEET_ELASTICSEARCH_URL"]) as index, translated(account):
+    url = os.environ["CALLSHEET_ELASTICSEARCH_URL"]
+    with Elasticsearch(url) as index, translated(account), answered(url):
         steps.announce(out, 6, "The index catches up")
         wait_for_rows(out, engine, index)
         steps.announce(out, 7, "Is it equal? Rows and sums of money, MySQL against the index")

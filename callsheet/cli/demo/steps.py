@@ -98,7 +98,10 @@ def _answers(url: str) -> bool:
 
 
 def _record(name: str) -> RunRecord | None:
-    return next((r for r in running_workers(os.environ) if r.pipeline == name), None)
+    """Of this stack: another stack's worker has the same name, and other brokers."""
+    mine = {os.environ.get("CALLSHEET_KAFKA_BOOTSTRAP"), ""}
+    running = running_workers(os.environ)
+    return next((r for r in running if r.pipeline == name and r.brokers in mine), None)
 
 
 def _last_line(log: Path) -> str:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
-from callsheet.errors import CallsheetError
+from callsheet.absence import absence
+from callsheet.errors import CallsheetError, UnavailableError
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
@@ -21,6 +24,10 @@ if TYPE_CHECKING:
 _PATIENCE_S: Final = 60.0
 _POLL_S: Final = 0.25
 _PAGE: Final = 5_000
+_HINT: Final = (
+    "See `callsheet stack status`; `callsheet stack logs elasticsearch` says why. `callsheet demo` "
+    "starts it again and goes on."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +47,29 @@ class Comparison:
 
 def alias_of(table: str) -> str:
     return f"finance-{table}"
+
+
+@contextmanager
+def answered(url: str) -> Iterator[None]:
+    """Around all that is asked of the index.
+
+    Raises:
+        UnavailableError: it does not answer, or not with what was asked for.
+    """
+    from elastic_transport import ApiError, TransportError
+
+    parts = urlsplit(url)
+    address = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+    try:
+        yield
+    except ApiError as error:
+        raise UnavailableError(
+            f"Elasticsearch at {address} answers HTTP {error.meta.status}.", hint=_HINT
+        ) from error
+    except TransportError as error:
+        raise UnavailableError(
+            f"Elasticsearch at {address} does not answer: {absence(error)}.", hint=_HINT
+        ) from error
 
 
 def wait_for_rows(out: Console, engine: sa.Engine, index: Elasticsearch) -> None:
@@ -112,6 +142,8 @@ def _index_totals(
 
 def _sources(index: Elasticsearch, alias: str, columns: Sequence[str]) -> Iterator[Any]:
     """Every document's ``_source``, page by page, at one point in time."""
+    from elastic_transport import ApiError, TransportError
+
     point = index.open_point_in_time(index=alias, keep_alive="1m")["id"]
     try:
         after = None
@@ -129,7 +161,8 @@ def _sources(index: Elasticsearch, alias: str, columns: Sequence[str]) -> Iterat
             yield from (hit["_source"] for hit in page)
             after = page[-1]["sort"]
     finally:
-        index.close_point_in_time(id=point)
+        with suppress(ApiError, TransportError):  # it ends by itself, and another error counts
+            index.close_point_in_time(id=point)
 
 
 def show_comparison(out: Console, found: Sequence[Comparison]) -> None:

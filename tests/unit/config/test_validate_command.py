@@ -152,6 +152,67 @@ def test_a_topics_file_is_checked_in_the_same_words(folder: Path) -> None:
     assert faults["heartbeat.retention_hours"] == "must be more than 0 or must be 'unlimited'"
 
 
+def with_properties(folder: Path, properties: str) -> list[tuple[int, str, str]]:
+    """What is said of these lines."""
+    text = PIPELINE.format(name="a").replace(
+        "kafka: {bootstrap_servers: 'localhost:1'}",
+        "kafka:\n  bootstrap_servers: 'localhost:1'\n  properties:\n" + properties,
+    )
+    (folder / "pipelines/a.yaml").write_text(text)
+    _, out = validate(str(folder), "--json")
+    return [(f["line"], f["path"], f["message"]) for f in json.loads(out)["faults"]]
+
+
+def test_what_the_kafka_client_does_not_take_is_a_fault(folder: Path) -> None:
+    found = with_properties(
+        folder, "    client.rack: here\n    security.protocol: FOO\n    foo.bar: x\n"
+    )
+    assert sorted(found) == [
+        (
+            7,
+            "kafka.properties.security.protocol",
+            'Invalid value for configuration property "security.protocol"',
+        ),
+        (8, "kafka.properties.foo.bar", 'No such configuration property: "foo.bar"'),
+    ]
+
+
+def test_a_certificate_that_is_not_there_is_a_fault(folder: Path) -> None:
+    found = with_properties(
+        folder, "    security.protocol: SSL\n    ssl.ca.location: /nonexistent/ca.pem\n"
+    )
+    assert found == [
+        (7, "kafka.properties.ssl.ca.location", "there is no file /nonexistent/ca.pem")
+    ]
+
+
+def test_properties_that_do_not_go_together_are_a_fault_of_all(folder: Path) -> None:
+    (found,) = with_properties(
+        folder, "    security.protocol: SASL_SSL\n    sasl.mechanism: PLAIN\n"
+    )
+    assert found == (5, "kafka.properties", "sasl.username and sasl.password must be set")
+
+
+def test_a_variable_that_is_not_set_is_the_only_fault(folder: Path) -> None:
+    (found,) = with_properties(folder, "    security.protocol: ${env:CALLSHEET_NOT_SET}\n")
+    assert "CALLSHEET_NOT_SET" in found[2]
+
+
+def test_a_topics_file_alone_is_checked_with_its_connector(folder: Path) -> None:
+    for name in ("finance-mysql.json", "finance-mysql.topics.yaml"):
+        text = (CHECKOUT / "cdc-config/connectors" / name).read_text()
+        (folder / "connectors" / name).write_text(text)
+    topics = folder / "connectors/finance-mysql.topics.yaml"
+    code, out = validate(str(topics), "--json")
+    assert (code, len(json.loads(out)["files"])) == (0, 2)
+    topics.write_text(topics.read_text().replace("partitions: 4", "partitons: 4", 1))
+    code, _ = validate(str(topics), "--json")
+    assert code == 78
+    (folder / "connectors/finance-mysql.json").unlink()
+    with pytest.raises(UsageError, match=r"finance-mysql\.json is not beside it"):
+        validate(str(topics))
+
+
 def test_pipelines_that_would_take_each_others_partitions(folder: Path) -> None:
     (folder / "pipelines/b.yaml").write_text(PIPELINE.format(name="a"))
     code, out = validate(str(folder), "--json")

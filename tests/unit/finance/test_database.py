@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pymysql.err
@@ -55,6 +56,20 @@ def test_an_unset_password_is_named_but_an_empty_one_is_a_password() -> None:
 def test_a_port_that_is_none_is_refused(port: Any) -> None:
     with pytest.raises(PreconditionError, match="CALLSHEET_MYSQL_PORT"):
         Account.from_environment(ENVIRONMENT | {"CALLSHEET_MYSQL_PORT": port}, Role.APP)
+
+
+@pytest.mark.parametrize("text", [None, "no certificate"])
+def test_an_authority_that_cannot_be_used_is_named(tmp_path: Path, text: str | None) -> None:
+    file = tmp_path / "ca.pem"
+    if text is not None:
+        file.write_text(text)
+    account = Account.from_environment(
+        ENVIRONMENT | {"CALLSHEET_MYSQL_TLS_CA": str(file)}, Role.APP
+    )
+    with pytest.raises(PreconditionError, match="CALLSHEET_MYSQL_TLS_CA") as caught:
+        open_engine(account)
+    assert str(file) in caught.value.message
+    assert caught.value.hint
 
 
 def test_no_password_shows_in_any_repr() -> None:

@@ -33,6 +33,13 @@ def test_free_ports_are_free_and_outside_the_kernels_own_range() -> None:
     assert max(ports) < 32_768
 
 
+def test_no_free_ports_anywhere_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("stack.ports.is_free", lambda _: False)
+    with pytest.raises(PreconditionError, match="no run of 14 free ports") as caught:
+        Ports.free()
+    assert "--port-base" in caught.value.hint
+
+
 def test_single_ports_can_be_changed_by_name() -> None:
     assert Ports().with_ports({"kafka": 1234}).kafka == 1234
     with pytest.raises(UsageError, match="kafak") as caught:

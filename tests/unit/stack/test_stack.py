@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,9 @@ import pytest
 from callsheet.errors import PreconditionError, UsageError
 from stack import DEFAULT_SERVERS, Ports, Stack, State, environment
 from stack.inspection import machine_findings
+from stack.locks import exclusive
+from stack.store import Store
+from tests.unit.stack.fakes import Told
 
 
 @pytest.fixture
@@ -59,6 +63,82 @@ def test_ports_and_passwords_last(env: dict[str, str]) -> None:
     again = Stack.named("x", env)
     assert again.ports == ports
     assert again.environment()["CALLSHEET_MYSQL_PORT"] == "31000"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["{", "[]", '{"kafka": "x"}', '{"kafka": 99999}', '{"kafka": 0}', "\0", ""],
+)
+def test_damaged_ports_are_told_with_their_file(env: dict[str, str], text: str) -> None:
+    stack = Stack.named("x", env)
+    stack.home.mkdir(parents=True)
+    (stack.home / "ports.json").write_text(text)
+    with pytest.raises(PreconditionError, match=r"x/ports\.json is damaged") as caught:
+        stack.status()
+    assert "remove it" in caught.value.hint
+
+
+def test_a_damaged_record_of_a_process_is_told(env: dict[str, str]) -> None:
+    stack = Stack.named("x", env)
+    (stack.home / "kafka").mkdir(parents=True)
+    (stack.home / "kafka" / "process.json").write_text('{"pid": "1"}')
+    with pytest.raises(PreconditionError, match=r"kafka/process\.json is damaged") as caught:
+        stack.status()
+    assert "Remove it" in caught.value.hint
+
+
+def test_what_was_never_up_is_not_restarted(env: dict[str, str]) -> None:
+    stack = Stack.named("fresh", env)
+    with pytest.raises(PreconditionError, match="no stack named fresh") as caught:
+        stack.restart("mysql")
+    assert "callsheet stack up" in caught.value.hint
+    with pytest.raises(UsageError, match="mysq"):
+        stack.restart("mysq")
+    assert not stack.home.exists()
+
+
+def test_what_was_never_fetched_is_not_restarted(env: dict[str, str]) -> None:
+    stack = made("x", env)
+    with pytest.raises(PreconditionError, match="HiveServer2 is not here") as caught:
+        stack.restart("hive")
+    assert "callsheet stack up hive" in caught.value.hint
+
+
+def made(name: str, env: dict[str, str]) -> Stack:
+    stack = Stack.named(name, env)
+    stack.home.mkdir(parents=True)
+    environment.write(stack.environment_file, Ports())
+    return stack
+
+
+class Restarted:
+    """In place of a server's runner."""
+
+    def __init__(self) -> None:
+        self.done: list[str] = []
+
+    def stop(self, *_: object) -> None:
+        self.done.append("stop")
+
+    def ensure(self, *_: object) -> None:
+        self.done.append("start")
+
+
+def test_a_restart_waits_for_another_callsheet(
+    env: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stack, runner, told = made("x", env), Restarted(), Told()
+    monkeypatch.setattr(Store, "missing", lambda *_: [])
+    monkeypatch.setattr(Stack, "_runner", lambda *_: runner)
+    with exclusive(stack.home / "lock", lambda: None):
+        thread = threading.Thread(target=stack.restart, args=("mysql", told))
+        thread.start()
+        while not told.said:
+            assert thread.is_alive()
+        assert "Another callsheet works on the stack x" in told.said[0]
+        assert runner.done == []
+    thread.join()
+    assert runner.done == ["stop", "start"]
 
 
 def test_several_lie_side_by_side(env: dict[str, str]) -> None:

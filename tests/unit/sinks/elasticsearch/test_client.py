@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from email.utils import format_datetime
+from pathlib import Path
 from typing import Any
 
+import certifi
 import orjson
 import pytest
 from elastic_transport import (
@@ -21,10 +23,12 @@ from elastic_transport import (
     ConnectionError as UnreachableError,
 )
 
-from callsheet.errors import CallsheetError, FatalError, RetryableError, ThrottledError
+from callsheet.errors import CallsheetError, ConfigError, FatalError, RetryableError, ThrottledError
 from callsheet.ports import SystemClock
-from sinks.elasticsearch.client import Json, RawBulk, retry_after_s, translated
+from sinks.elasticsearch.client import Json, RawBulk, connect, retry_after_s, translated
+from sinks.elasticsearch.settings import ElasticsearchSettings
 
+CERTIFI = Path(certifi.where())
 NODE = NodeConfig("http", "localhost", 9200)
 
 
@@ -126,3 +130,28 @@ def test_an_answer_that_all_were_written_is_counted(count: int) -> None:
 )
 def test_any_other_answer_is_read_as_it_is(answer: dict[str, Any]) -> None:
     assert Json().loads(orjson.dumps(answer)) == answer
+
+
+def over_tls(**tls: str) -> ElasticsearchSettings:
+    return ElasticsearchSettings.model_validate({"hosts": ["https://es:1"], "tls": tls})
+
+
+def test_relative_paths_start_at_the_configuration_folder(tmp_path: Path) -> None:
+    (tmp_path / "tls").mkdir()
+    (tmp_path / "tls/ca.pem").write_bytes(CERTIFI.read_bytes())
+    with connect(over_tls(ca_file="tls/ca.pem"), str(tmp_path)) as client:
+        (node,) = client.transport.node_pool.all()
+        assert node.config.ca_certs == str(tmp_path / "tls/ca.pem")
+    with connect(over_tls(ca_file=str(CERTIFI)), str(tmp_path)) as client:
+        (node,) = client.transport.node_pool.all()
+        assert node.config.ca_certs == str(CERTIFI)
+
+
+@pytest.mark.parametrize("tls", [("ca_file",), ("certificate_file", "key_file")])
+def test_certificates_that_are_not_there_are_a_matter_of_the_file(
+    tmp_path: Path, tls: tuple[str, ...]
+) -> None:
+    with pytest.raises(ConfigError, match="No such file") as caught:
+        connect(over_tls(**dict.fromkeys(tls, "none.pem")), str(tmp_path))
+    assert str(tmp_path / "none.pem") in caught.value.message
+    assert "sink.tls" in caught.value.hint
