@@ -73,6 +73,12 @@ class Columns(Protocol):
         """The least and the greatest ``ts_us``; there is at least one row."""
         ...
 
+    def repeats(self) -> bool:
+        """Whether a row has the ``version`` of the one before it in its partition, rows of a
+        snapshot apart: all of a table's have one.
+        """
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Batch:

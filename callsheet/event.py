@@ -30,6 +30,8 @@ class Op(StrEnum):
     DELETE = "d"
 
 
+SWEEP: Final = "callsheet-sweep"
+"""What the transaction ids of deletes begin with that a sweep wrote: many stand at one place."""
 OFFSET_BITS: Final = 32
 MAX_FILE_ORDINAL: Final = (1 << 31) - 1
 

@@ -22,6 +22,8 @@ class NativeColumns(Protocol):
         """The least and the greatest value of a column of integers."""
         ...
 
+    def repeats(self) -> bool: ...
+
 
 class NativeDecoder(Protocol):
     """One table's decoder. Keeps its memory between calls; each call stands for itself."""
@@ -79,6 +81,9 @@ class DecodedColumns:
         if found is None:
             raise ValueError("no row has a time")
         return found
+
+    def repeats(self) -> bool:
+        return self.native.repeats()
 
 
 class ColumnarTable:

@@ -8,7 +8,7 @@ installed) reads a group at once and hands back each record that it has any doub
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, TypeVar, cast
 
@@ -58,6 +58,7 @@ class DebeziumDecoder:
         dialect: :class:`AvroDialect` or :class:`JsonDialect`.
         native: the native decoder (:func:`load_native`); None: the row path alone.
         epochs: per logical source name, the base added to its binlog file ordinals.
+        judge: looks at each batch, and may raise ParkTableError.
     """
 
     def __init__(
@@ -67,8 +68,9 @@ class DebeziumDecoder:
         native: NativeModule | None,
         epochs: Mapping[str, int] | None = None,
         options: DecoderOptions | None = None,
+        judge: Callable[[Batch], None] = lambda _: None,
     ) -> None:
-        self._dialect = dialect
+        self._dialect, self._judge = dialect, judge
         self._options = options or DecoderOptions()
         self._maker = TableMaker(dialect.convert, native, dict(epochs or {}), self._options)
         self._shapes: dict[tuple[str, Signature], Shape | Skip] = {}
@@ -210,7 +212,7 @@ class DebeziumDecoder:
                 [message.partition() for message in kept.messages],
                 [message.offset() for message in kept.messages],
             )
-            outcome.batches.append(_batch(topic, table.schema, frame, kept))
+            self._add(topic, table, frame, kept, outcome)
 
     def _row(self, table: Table, records: Records, index: int, outcome: _Outcome) -> Change | None:
         """One change; None where the record went elsewhere."""
@@ -249,8 +251,20 @@ class DebeziumDecoder:
         outcome.truncations += judged.truncations
         kept = records.without(frozenset(refused))
         if kept.messages:
-            outcome.batches.append(_batch(topic, table.schema, columns, kept))
+            self._add(topic, table, columns, kept, outcome)
         return True
+
+    def _add(
+        self,
+        topic: str,
+        table: Table,
+        columns: pl.DataFrame | Columns,
+        records: Records,
+        outcome: _Outcome,
+    ) -> None:
+        batch = _batch(topic, table.schema, columns, records)
+        self._judge(batch)
+        outcome.batches.append(batch)
 
     # --- what is known --------------------------------------------------------------------------
 

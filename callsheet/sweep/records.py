@@ -13,13 +13,13 @@ import msgspec
 from callsheet.codec import avro
 from callsheet.codec.fields import Field
 from callsheet.errors import PreconditionError
-from callsheet.event import Op
+from callsheet.event import SWEEP, Op
 from callsheet.ports import OutgoingRecord
 from callsheet.schema import TableSchema
 from callsheet.sweep.keys import avro_key, json_key
 from callsheet.sweep.watermark import Watermark
 
-HEADER: Final = "callsheet-sweep"
+HEADER: Final = SWEEP
 """Of each record that a sweep writes: its cause and its watermark's place."""
 CONNECTOR: Final = "mysql"
 

@@ -68,6 +68,31 @@ impl Columns {
         let column = self.0.column_by_name(name)?.as_primitive_opt::<types::Int64Type>()?;
         Some((aggregate(column, Ord::min)?, aggregate(column, Ord::max)?))
     }
+
+    /// Whether a row has the version of the one before it in its partition. Rows of a snapshot are
+    /// passed over: all of a table's have one.
+    fn repeats(&self) -> bool {
+        self.repeated().unwrap_or(false)
+    }
+}
+
+impl Columns {
+    /// None where there are no such columns.
+    fn repeated(&self) -> Option<bool> {
+        let versions = self.0.column_by_name("version")?.as_primitive_opt::<types::Int64Type>()?;
+        let places = self.0.column_by_name("partition")?.as_primitive_opt::<types::Int32Type>()?;
+        let snapshot = self.0.column_by_name("snapshot")?.as_boolean_opt()?;
+        let mut last: Vec<(i32, i64)> = vec![];
+        for row in (0..self.0.len()).filter(|&row| !snapshot.value(row)) {
+            let (place, version) = (places.value(row), versions.value(row));
+            match last.iter_mut().find(|known| known.0 == place) {
+                Some(known) if known.1 == version => return Some(true),
+                Some(known) => known.1 = version,
+                None => last.push((place, version)),
+            }
+        }
+        Some(false)
+    }
 }
 
 fn aggregate(column: &Int64Array, better: fn(i64, i64) -> i64) -> Option<i64> {
@@ -412,7 +437,7 @@ impl Bulk {
 }
 
 /// Raised with every change of what a plan may say: Python uses no module of another version.
-const PLAN_VERSION: u32 = 3;
+const PLAN_VERSION: u32 = 4;
 
 #[pymodule]
 fn callsheet_native(module: &Bound<'_, PyModule>) -> PyResult<()> {
