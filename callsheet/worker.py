@@ -8,7 +8,6 @@ sending this one. The steps are in :mod:`callsheet.delivery`, what is in hand in
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Collection, Mapping, Sequence
 
 from callsheet.batch import Message, Offset, Partition
@@ -18,6 +17,7 @@ from callsheet.limits import Limits, TruncatePolicy
 from callsheet.observability.relay import snapshot
 from callsheet.ports import Deadline
 from callsheet.status import Standing, describe, show
+from callsheet.stop import Stop
 
 
 class Worker:
@@ -34,7 +34,7 @@ class Worker:
         self._consumer, self._sink, self._clock = world.consumer, world.sink, world.clock
         self._delivery = Delivery(world, truncate, limits)
         self._ledger, self._outage = self._delivery.ledger, world.outage
-        self._stopping = threading.Event()
+        self._stopping = Stop()
         self._is_paused = self._is_closing = self._has_joined = False
         self._is_trickle = False
         """The last poll was not full: there is no backlog."""

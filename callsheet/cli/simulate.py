@@ -18,6 +18,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from callsheet.cli import console
+from callsheet.stop import Stop
 
 if TYPE_CHECKING:
     from finance.findings import LoadReport
@@ -103,7 +104,7 @@ def simulate(
 @contextmanager
 def _stopped_by_signals() -> Iterator[threading.Event]:
     """SIGINT and SIGTERM set the event; a second one does what it always did."""
-    stop = threading.Event()
+    stop = Stop()
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
     def restore() -> None:

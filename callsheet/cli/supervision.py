@@ -13,6 +13,7 @@ import orjson
 from rich.text import Text
 
 from callsheet.cli import console
+from callsheet.stop import Stop
 from connectors.supervisor import Action, Decision, Health, Policy, Watch, supervise
 
 
@@ -58,7 +59,7 @@ class _News:
 
 def run(watches: Sequence[Watch], policy: Policy, *, as_json: bool) -> None:
     """Supervise until SIGTERM or SIGINT."""
-    stop = threading.Event()
+    stop = Stop()
     before = {
         number: signal.signal(number, lambda *_: stop.set())
         for number in (signal.SIGTERM, signal.SIGINT)

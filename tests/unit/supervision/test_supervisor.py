@@ -26,6 +26,7 @@ from pathlib import Path
 from callsheet.child import Failure, Order, Report, ReportPipe
 from callsheet.observability.health import WorkerStatus
 from callsheet.observability.relay import FamilySnapshot, SampleSnapshot
+from callsheet.stop import Stop
 order = msgspec.json.decode(sys.stdin.buffer.readline(), type=Order)
 pipe = ReportPipe(order.report_fd)
 marks = Path(order.file)
@@ -37,7 +38,7 @@ def is_first():
     try: marks.touch(exist_ok=False)
     except FileExistsError: return False
     return True
-stopping = threading.Event()
+stopping = Stop()
 signal.signal(signal.SIGTERM, lambda *_: stopping.set())
 """
 
