@@ -51,35 +51,22 @@ def run_ceiling(run: Run) -> Outcome:
         for each in (Contender.CEILING, Contender.JSON, Contender.AVRO)
     }
     rates = {each: [sample.rate for sample in samples] for each, samples in runs.items()}
-    middle = {each: median(found) for each, found in rates.items()}
+    ceiling = rates[Contender.CEILING]
+    # Within a round: a machine that slows down meanwhile favours nobody.
+    ratios = {each: _ratios(rates[each], ceiling) for each in (Contender.JSON, Contender.AVRO)}
     details: dict[str, Any] = {
         "method": METHOD,
         "clients": 4,
         "docs_per_request": {str(k): round(v) for k, v in run.resources.bulk.ceiling_sizes.items()},
-        "ratio_per_round": {
-            each.value: [
-                round(a / b, 3) for a, b in zip(rates[each], rates[Contender.CEILING], strict=True)
-            ]
-            for each in (Contender.JSON, Contender.AVRO)
-        },
+        "ratio_per_round": {each.value: found for each, found in ratios.items()},
         "spread": {each.value: round(spread(found), 3) for each, found in rates.items()},
         "runs": {each.value: [s.as_dict() for s in samples] for each, samples in runs.items()},
     }
     return Outcome(
         [
-            Measure("ceiling", middle[Contender.CEILING], "docs/s"),
-            Measure(
-                "JSON over ceiling",
-                middle[Contender.JSON] / middle[Contender.CEILING],
-                "ratio",
-                at_least(0.75),
-            ),
-            Measure(
-                "Avro over ceiling",
-                middle[Contender.AVRO] / middle[Contender.CEILING],
-                "ratio",
-                at_least(0.60),
-            ),
+            Measure("JSON over ceiling", median(ratios[Contender.JSON]), "ratio", at_least(0.75)),
+            Measure("Avro over ceiling", median(ratios[Contender.AVRO]), "ratio", at_least(0.60)),
+            Measure("ceiling", median(ceiling), "docs/s"),
         ],
         details,
     )

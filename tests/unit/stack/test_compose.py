@@ -173,7 +173,7 @@ def test_the_audit_is_shown_as_it_is_written(compose: dict[str, Any]) -> None:
     assert services[server["host"]]["ports"][0].endswith(f":{server['port']}")
     folder = urlsplit(server["location"]).path
     assert f":-{folder}}}" in shown["sink"]["store"]["root"]
-    for name in ("audit", "audit-publish", "hive", "callsheet"):
+    for name in ("audit", "audit-publish", "sweep", "hive", "callsheet"):
         assert services[name]["volumes"][0].startswith(f"audit:{folder}")
     assert f" {folder}\n" in (ROOT / "Dockerfile").read_text("utf-8"), "the volume's owner"
 
