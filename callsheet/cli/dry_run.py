@@ -59,7 +59,7 @@ def _decoded(pipeline: Pipeline, *, is_replay: bool) -> Iterator[Decoded]:
             "none of the pipeline's topics exists yet",
             hint="does capture run? `callsheet connectors status`",
         )
-    committed = {} if is_replay else groups.committed(settings.group_id)
+    committed = {} if is_replay else groups.committed(settings.group_id, partitions)
     deadline = Deadline.after(SystemClock(), _PATIENCE_S)
     with Peek(connection, {p: committed.get(p) for p in partitions}) as peek:
         while not peek.is_at_end and not deadline.expired():

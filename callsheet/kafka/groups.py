@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Final, TypeVar, cast
 
 from confluent_kafka import (
+    Consumer,
     ConsumerGroupState,
     ConsumerGroupTopicPartitions,
     IsolationLevel,
@@ -71,9 +72,10 @@ class KafkaGroups:
     """
 
     def __init__(self, connection: Connection, *, timeout_s: float = 20.0) -> None:
-        settings = connection.common()
+        self._settings = settings = connection.common()
         with refusals_told(settings):
             self._admin = AdminClient({**ADMIN_DEFAULTS, **settings})
+        self._readers: dict[str, Consumer] = {}
         self._brokers, self._timeout_s = connection.bootstrap_servers, timeout_s
 
     def state(self, group_id: str) -> GroupState:
@@ -103,25 +105,46 @@ class KafkaGroups:
             Partition(n, p) for n in sorted(names) for p in sorted(metadata.topics[n].partitions)
         ]
 
-    def committed(self, group_id: str) -> dict[Partition, Offset]:
-        """Everything that the group has committed."""
-        self._require_brokers("reading the group's offsets")
-        request = ConsumerGroupTopicPartitions(group_id)
-        futures = self._admin.list_consumer_group_offsets(
-            [request], request_timeout=self._timeout_s
-        )
-        try:
-            answer = self._wait(futures[group_id], "reading the group's offsets")
-        except _MissingError:
+    def committed(
+        self, group_id: str, partitions: Collection[Partition] | None = None
+    ) -> dict[Partition, Offset]:
+        """What the group has committed of these partitions; None: of all that the cluster has."""
+        doing = "reading the group's offsets"
+        self._require_brokers(doing)
+        asked = self.partitions(["^"]) if partitions is None else partitions
+        if not asked:
             return {}
-        found = answer.topic_partitions or []
+        wanted = [TopicPartition(p.topic, p.number) for p in asked]
+        try:
+            found = self._reader(group_id).committed(wanted, timeout=self._timeout_s)
+        except KafkaException as error:
+            raise self._translated(error.args[0], doing) from error
+        for tp in found:
+            if tp.error is not None:
+                raise self._translated(tp.error, f"{doing} of {tp.topic}[{tp.partition}]")
         return {Partition(tp.topic, tp.partition): tp.offset for tp in found if tp.offset >= 0}
+
+    def _reader(self, group_id: str) -> Consumer:
+        """A client of the group that never joins it.
+
+        Not the admin client's ListConsumerGroupOffsets: an answer that sends it to another
+        coordinator, as while a broker starts, makes librdkafka 2.16 look for the consumer that an
+        admin client has not, and kills the process (rd_kafka_handle_OffsetFetch).
+        """
+        known = self._readers.get(group_id)
+        if known is None:
+            settings = {**ADMIN_DEFAULTS, **self._settings, "group.id": group_id}
+            # While a transaction is open, what was committed before it: else we would wait for it.
+            settings |= {"enable.auto.commit": False, "isolation.level": "read_uncommitted"}
+            with refusals_told():
+                known = self._readers[group_id] = Consumer(settings)
+        return known
 
     def offsets(self, group_id: str, partitions: Collection[Partition]) -> list[PartitionOffsets]:
         """Where the group stands in each partition. Ends are read apart from commits, so a group
         that commits nothing still shows its true lag.
         """
-        committed = self.committed(group_id)
+        committed = self.committed(group_id, partitions)
         ends = self._listed(partitions, _LATEST)
         begins = self._listed(partitions, _EARLIEST)
         return [

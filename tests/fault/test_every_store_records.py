@@ -20,7 +20,7 @@ from connectors.responses import State
 from stack import Stack
 from tests.support.audit_proof import places
 from tests.support.crew import Crew, a_crew
-from tests.support.every_store import PATIENCE_S, Scene
+from tests.support.every_store import Scene
 from tests.support.every_store_files import SINKS
 from tests.support.main_job_files import CHECKOUT
 from tests.support.polling import until

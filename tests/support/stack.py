@@ -36,8 +36,7 @@ def live_stack() -> Iterator[Stack]:
         yield _running(name)
         return
     with ExitStack() as held:
-        stack = _own(held)
-        stack.down(purge=True)  # left by a session that was killed
+        stack = a_stack_of_its_own(held)
         # atexit too: it also runs where a hard exit of pytest skips the fixture's end.
         held.callback(atexit.unregister, atexit.register(stack.down, purge=True))
         held.callback(stack.down, _ToStderr(), purge=True)
@@ -59,21 +58,22 @@ def _running(name: str) -> Stack:
     return stack
 
 
-def _own(held: ExitStack) -> Stack:
-    """The first stack of this checkout that no other session holds.
+def a_stack_of_its_own(held: ExitStack, label: str = "") -> Stack:
+    """The first stack of this checkout that no other session holds; it is not up, and empty.
 
-    Its name is stable, so that what a killed session left is found; its lock ends with us.
+    Its name is stable, so that what a killed session left is found; its lock ends with ``held``.
     """
     checkout = hashlib.sha256(str(Path(__file__).resolve().parents[2]).encode()).hexdigest()[:6]
     env = {"CALLSHEET_ES_HEAP": "512m", **os.environ}
     for number in range(1, _MOST_AT_ONCE + 1):
-        stack = Stack.named(f"test-{checkout}-{number}", env)
+        stack = Stack.named(f"test-{checkout}-{label}{number}", env)
         stack.home.parent.mkdir(parents=True, exist_ok=True)
         lock = held.enter_context(stack.home.with_suffix(".session-lock").open("a"))
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             continue
+        stack.down(purge=True)  # left by a session that was killed
         return stack
     pytest.fail(f"{_MOST_AT_ONCE} sessions of this checkout already have servers of their own.")
 

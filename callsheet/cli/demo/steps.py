@@ -58,7 +58,8 @@ def start_worker(out: Console, pipeline: str) -> None:
     if (running := _record(name)) is not None:
         out.print(f"It runs already: process {running.pid}, {running.http}")
         return
-    log = run_dir(os.environ) / f"{name}.log"
+    stack = os.environ.get("CALLSHEET_STACK", "dev")  # another's demo may run beside this one
+    log = run_dir(os.environ) / f"{stack}-{name}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as file:
         process = subprocess.Popen(

@@ -1,0 +1,98 @@
+"""`callsheet demo` as a newcomer runs it: interrupted, run again, on an index that lies, ended."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+from callsheet.runtime import running_workers
+from stack import Ports, Stack
+from stack.runner import State
+from tests.support.main_job_files import CHECKOUT
+from tests.support.polling import until
+from tests.support.stack import a_stack_of_its_own
+
+pytestmark = [pytest.mark.stack, pytest.mark.slow, pytest.mark.timeout(900)]
+INTERRUPTED, DIFFERS = 130, 1
+PATIENCE_S = 300
+
+
+@pytest.fixture(scope="module")
+def own_stack() -> Iterator[Stack]:
+    """Its servers run already: ports of their own are what no command gives them here."""
+    with ExitStack() as held:
+        stack = a_stack_of_its_own(held, "demo-")
+        held.callback(stack.down, purge=True)
+        stack.up(ports=Ports.free())
+        yield stack
+
+
+def begun(stack: Stack, log: Path, *words: str) -> subprocess.Popen[bytes]:
+    mine = {name: value for name, value in os.environ.items() if "CALLSHEET_" not in name}
+    with log.open("wb") as output:
+        return subprocess.Popen(
+            [sys.executable, "-m", "callsheet.cli", "demo", *words],
+            cwd=CHECKOUT,
+            env={**mine, "CALLSHEET_STACK": stack.name},
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+
+
+def ended(stack: Stack, log: Path, *words: str) -> tuple[int, str]:
+    code = begun(stack, log, *words).wait(PATIENCE_S)
+    said = log.read_text("utf-8")
+    assert "Traceback" not in said
+    return code, said
+
+
+def test_a_newcomers_way(own_stack: Stack, tmp_path: Path) -> None:
+    log = tmp_path / "demo.log"
+
+    first = begun(own_stack, log)
+    until(lambda: "\n3/9" in _plain(log), "the films are loaded", PATIENCE_S)
+    first.send_signal(signal.SIGINT)
+    assert first.wait(PATIENCE_S) == INTERRUPTED, log.read_text("utf-8")
+    assert "Run it again and it goes on" in log.read_text("utf-8")
+
+    code, said = ended(own_stack, log)
+    assert code == 0, said
+    assert "The demo took" in said
+    assert "Pirates" in said, "a search ends it"
+
+    url = own_stack.environment()["CALLSHEET_ELASTICSEARCH_URL"]
+    changed = httpx.post(
+        f"{url}/finance-titles/_update_by_query?conflicts=proceed&refresh=true",
+        json={
+            "query": {"term": {"title_id": 7}},
+            "script": "ctx._source.worldwide_gross = '0.01'",
+        },
+        timeout=60,
+    )
+    assert changed.json()["updated"] == 1, changed.text
+    code, said = ended(own_stack, log)
+    assert code == DIFFERS, said
+    assert "MySQL and the index differ" in said
+
+    (worker,) = [r for r in running_workers(os.environ) if r.brokers in _brokers(own_stack)]
+    code, said = ended(own_stack, log, "--down")
+    assert code == 0, said
+    assert not psutil.pid_exists(worker.pid)
+    assert {each.state for each in own_stack.status()} == {State.STOPPED}
+
+
+def _plain(log: Path) -> str:
+    return log.read_text("utf-8").replace("─", "")
+
+
+def _brokers(stack: Stack) -> str:
+    return stack.environment()["CALLSHEET_KAFKA_BOOTSTRAP"]
