@@ -18,6 +18,7 @@ from callsheet.backoff import Backoff, Outage
 from callsheet.batch import Offset, Partition
 from callsheet.errors import CallsheetError, ConfigError, RetryableError
 from callsheet.kafka.calls import Calls, LostError, State
+from callsheet.kafka.leftovers import end_leftovers
 from callsheet.kafka.settings import Connection, transaction_config
 from callsheet.kafka.troubles import ClientTroubles
 from callsheet.kafka.verdicts import Verdict, stopping, verdict
@@ -68,6 +69,10 @@ class TransactionalProducer:
         self._absence = Outage(clock, Backoff(cap_s=5.0), Random())  # noqa: S311 - jitter
         self._is_ready = self._is_open = self._is_closed = False
         self._generation = 0
+        self._touched: set[str] = set()
+        """Topics of the open transaction."""
+        self._leftovers: set[str] = set()
+        """Topics of those that were taken back: see :func:`end_leftovers`."""
         self._sent: deque[tuple[int, int]] = deque()
         self._sent_records = self._sent_bytes = 0
         self._client = self._new_client()
@@ -113,6 +118,7 @@ class TransactionalProducer:
             self._begin_or_fail()
         if self.failure:
             return []
+        self._touched.add(topic)
         produce: Any = self._client.produce  # its stub wants a list of its own
         refused: list[int] = []
         number = size = 0
@@ -246,16 +252,28 @@ class TransactionalProducer:
         if self._is_open:
             return
         self.open(deadline)
+        doing = "beginning a transaction"
         try:
+            self._end_leftovers(deadline)
             self._client.begin_transaction()
-        except KafkaException as error:
-            doing, fault = "beginning a transaction", error.args[0]
-            if verdict(fault) is Verdict.STOP:
+        except (KafkaException, LostError) as error:
+            if isinstance(error, LostError):
+                lost = error
+            elif verdict(fault := error.args[0]) is Verdict.STOP:
                 raise stopping(fault, doing) from error
-            lost = LostError(f"{doing}: {fault.str()}", State.LOST)
+            else:
+                lost = LostError(f"{doing}: {fault.str()}", State.LOST)
             self._replace(lost)
             raise RetryableError(str(lost), hint=_HINT) from error
         self._is_open = True
+
+    def _end_leftovers(self, deadline: Deadline) -> None:
+        if not self._leftovers:
+            return
+        end_leftovers(self._client, self._calls, self._leftovers, deadline)
+        if self.failure:  # a delivery report said so meanwhile
+            raise LostError(self.failure, State.LOST)
+        self._leftovers.clear()
 
     def _begin_or_fail(self) -> None:
         try:
@@ -280,6 +298,7 @@ class TransactionalProducer:
         deadline = Deadline.after(self._clock, _ABORT_S)
         try:
             self._calls.insist(self._client.abort_transaction, "aborting the transaction", deadline)
+            self._leftovers |= self._touched
         except LostError as error:
             self._replace(error)
         if self._calls.refusal is not None:
@@ -291,6 +310,7 @@ class TransactionalProducer:
             self._log.warning("transactional producer replaced", cause=str(why))
         old, self._client = self._client, self._new_client()
         self._is_ready = False
+        self._leftovers |= self._touched
         self._forget_open()
         if why.state is not State.STUCK:
             self._release(old)
@@ -303,6 +323,7 @@ class TransactionalProducer:
 
     def _forget_open(self) -> None:
         self._is_open = False
+        self._touched.clear()
         self._sent.clear()
         self._sent_records = self._sent_bytes = 0
 

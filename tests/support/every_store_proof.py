@@ -177,7 +177,14 @@ class Stores:
                 expected, found = _each_once(expected), _each_once(found)
             every = expected.keys() | found
             if wrong := [each for each in every if expected.get(each) != found.get(each)]:
-                yield f"downstream: {table}: other events of {len(wrong)} IDs: {wrong[:_SHOWN]}"
+                lost, extra = (
+                    sum((Counter(x.get(i)) - Counter(y.get(i))).total() for i in wrong)
+                    for x, y in ((expected, found), (found, expected))
+                )
+                yield (
+                    f"downstream: {table}: other events of {len(wrong)} IDs: {wrong[:_SHOWN]}: "
+                    f"{lost} lost, {extra} too many"
+                )
 
 
 def _by_id(frame: pl.DataFrame, is_remade: bool) -> dict[str, list[str]]:
