@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import Final
 
-from confluent_kafka import Producer
+from confluent_kafka import Producer, TopicPartition
 
+from callsheet.batch import Partition
 from callsheet.kafka.calls import Calls, LostError, State
 from callsheet.ports import Deadline
 
@@ -44,3 +45,32 @@ def end_leftovers(
     if client.flush(deadline.remaining_s()):
         raise LostError(f"{_DOING}: no acknowledgement in time", State.UNKNOWN)
     calls.insist(client.abort_transaction, _DOING, deadline)
+
+
+def end_offsets(
+    client: Producer,
+    calls: Calls,
+    partitions: Iterable[Partition],
+    membership: object,
+    deadline: Deadline,
+) -> None:
+    """Abort once more whatever this producer has open of the group's offsets.
+
+    Seen with Kafka 4.3: a broker frozen for a minute took an abort as complete while no partition
+    had a leader, and the offsets' own never got the marker; nobody can read them from then on. A
+    marker counts for all that its producer has open in a partition, so one more transaction there,
+    aborted, ends it. What is sent in it is never committed.
+
+    Raises:
+        LostError: it was not done in time.
+        KafkaException: a transaction cannot begin.
+        FatalError, ConfigError: no transaction of ours will ever do.
+    """
+    held = [TopicPartition(p.topic, p.number, 0) for p in partitions]
+    client.begin_transaction()
+    calls.insist(
+        lambda s: client.send_offsets_to_transaction(held, membership, s),
+        "taking back offsets",
+        deadline,
+    )
+    calls.insist(client.abort_transaction, "aborting the transaction", deadline)

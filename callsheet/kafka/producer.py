@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections import deque
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from functools import partial
@@ -18,9 +17,10 @@ from callsheet.backoff import Backoff, Outage
 from callsheet.batch import Offset, Partition
 from callsheet.errors import CallsheetError, ConfigError, RetryableError
 from callsheet.kafka.calls import Calls, LostError, State
-from callsheet.kafka.leftovers import end_leftovers
+from callsheet.kafka.leftovers import end_leftovers, end_offsets
 from callsheet.kafka.settings import Connection, transaction_config
 from callsheet.kafka.troubles import ClientTroubles
+from callsheet.kafka.unacknowledged import Unacknowledged
 from callsheet.kafka.verdicts import Verdict, stopping, verdict
 from callsheet.ports import Clock, Deadline, OutgoingRecord
 
@@ -73,8 +73,7 @@ class TransactionalProducer:
         """Topics of the open transaction."""
         self._leftovers: set[str] = set()
         """Topics of those that were taken back: see :func:`end_leftovers`."""
-        self._sent: deque[tuple[int, int]] = deque()
-        self._sent_records = self._sent_bytes = 0
+        self._sent = Unacknowledged()
         self._client = self._new_client()
 
     def _new_client(self) -> Producer:
@@ -136,7 +135,7 @@ class TransactionalProducer:
             self._fail_by(error.args[0], f"writing to {topic}")
         except BufferError:
             self.fail("the client's memory for records is full")
-        self._note_sent(number, size)
+        self._sent.add(number, size)
         self._client.poll(0)
         return refused
 
@@ -203,12 +202,7 @@ class TransactionalProducer:
                 self.open(Deadline.after(self._clock, 1.0))
 
     def disown(self, partitions: Iterable[Partition], membership: object) -> bool:
-        """End a transaction of ours that brokers have forgotten to end, as one that was aborted.
-
-        Seen with Kafka 4.3: a broker frozen for a minute took an abort as complete while no
-        partition had a leader, and the offsets' own never got the marker; nobody can read them from
-        then on. A marker counts for all that its producer has open in a partition, so one more
-        transaction there, aborted, ends it. What is sent in it is never committed.
+        """End a transaction of ours that holds these offsets: see :func:`end_offsets`.
 
         Returns False if it could not be done now. Whoever is not ready has nothing to disown yet:
         :meth:`revive` comes first.
@@ -216,16 +210,8 @@ class TransactionalProducer:
         if not self._is_ready or self._is_open or self.failure:
             return False
         deadline = Deadline.after(self._clock, self._budget_s)
-        held = [TopicPartition(p.topic, p.number, 0) for p in partitions]
-        client = self._client
         try:
-            client.begin_transaction()
-            self._calls.insist(
-                lambda s: client.send_offsets_to_transaction(held, membership, s),
-                "taking back offsets",
-                deadline,
-            )
-            self._calls.insist(client.abort_transaction, "aborting the transaction", deadline)
+            end_offsets(self._client, self._calls, partitions, membership, deadline)
         except KafkaException as error:
             self._replace(LostError(f"taking back offsets: {error.args[0].str()}", State.LOST))
             return False
@@ -325,22 +311,7 @@ class TransactionalProducer:
         self._is_open = False
         self._touched.clear()
         self._sent.clear()
-        self._sent_records = self._sent_bytes = 0
-
-    def _note_sent(self, records: int, size_bytes: int) -> None:
-        self._sent.append((records, size_bytes))
-        self._sent_records += records
-        self._sent_bytes += size_bytes
 
     def _is_full_for(self, size_bytes: int) -> bool:
-        waiting = self._in_flight_bytes()
+        waiting = self._sent.size_bytes(len(self._client))
         return bool(waiting) and waiting + size_bytes > self._most_bytes and not self.failure
-
-    def _in_flight_bytes(self) -> int:
-        """Of those calls of ``send`` of which not every record is acknowledged."""
-        waiting = len(self._client)
-        while self._sent and self._sent_records - self._sent[0][0] >= waiting:
-            records, size_bytes = self._sent.popleft()
-            self._sent_records -= records
-            self._sent_bytes -= size_bytes
-        return self._sent_bytes
