@@ -1,8 +1,9 @@
 """Seven tables at once, a few rows of each at a time: what normal traffic costs.
 
 The changes are the simulator's, as Debezium wrote them into Kafka. First a backlog of them in small
-polls, so that each holds about ten rows of each table: this is what the bound is about. Then the
-same changes at steady rates: how many rows share a batch is then up to the moment, and stated.
+polls, so that each holds about ten rows of each table: this is what the bound is about, and the
+median of several runs, for one lasts seconds. Then the same changes at steady rates: how many rows
+share a batch is then up to the moment, and stated.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from benchmarks.films import Wire
 from benchmarks.harness import Benchmark, Measure, Outcome, Run, at_most
 from benchmarks.pipelines import Pipeline
 from benchmarks.replay import Recorded, Replay, record
+from benchmarks.samples import spread
 from benchmarks.servers.bench import Servers
 from benchmarks.worker import Worker
 from callsheet.errors import FatalError
@@ -40,6 +42,7 @@ ROWS_TOGETHER: Final = 10
 SMALL_POLL: Final = ROWS_TOGETHER * len(TABLES)
 BACKLOG: Final = 50_000
 QUICK_BACKLOG: Final = 5_000
+ROUNDS: Final = 5
 TIMES_FILMS: Final = 3.0
 PATIENCE_S: Final = 180.0
 CAPTURE: Final = Capture("mixed", 184914, exactly_once=True)
@@ -87,17 +90,19 @@ class Cost:
 def run(run: Run) -> Outcome:
     servers = run.resources.servers
     records = _records(run, servers)
-    backlog = _backlog(run, servers, records)
+    backlogs = [_backlog(run, servers, records) for _ in range(1 if run.quick else ROUNDS)]
+    backlog = sorted(backlogs, key=lambda cost: cost.cpu_us)[len(backlogs) // 2]
     live = [_live(run, servers, records, rate) for rate in RATES_PER_S]
     films = median(sample.cpu_us for sample in run.resources.bulk.samples(Contender.AVRO))
     return Outcome(
         [
             Measure("over the films run", backlog.cpu_us / films, "ratio", at_most(TIMES_FILMS)),
             Measure("CPU, small polls", backlog.cpu_us, "us/event"),
+            Measure("spread of it", spread([cost.cpu_us for cost in backlogs]), "ratio"),
             Measure("rows a batch, small polls", backlog.rows_per_batch, "rows"),
             *(Measure(f"CPU, {cost.name}", cost.cpu_us, "us/event") for cost in live),
         ],
-        {"films_cpu_us": films, "runs": [cost.as_dict() for cost in (backlog, *live)]},
+        {"films_cpu_us": films, "runs": [cost.as_dict() for cost in (*backlogs, *live)]},
     )
 
 

@@ -74,8 +74,8 @@ class Columns(Protocol):
         ...
 
     def repeats(self) -> bool:
-        """Whether a row has the ``version`` of the one before it in its partition, rows of a
-        snapshot apart: all of a table's have one.
+        """Whether rows next to each other in a partition have one ``version``. Not counted: rows of
+        a snapshot (all of a table's have one), a delete and a create that are one change of a key.
         """
         ...
 

@@ -69,11 +69,20 @@ impl Columns {
         Some((aggregate(column, Ord::min)?, aggregate(column, Ord::max)?))
     }
 
-    /// Whether a row has the version of the one before it in its partition. Rows of a snapshot are
-    /// passed over: all of a table's have one.
+    /// Whether rows next to each other in a partition have one version, but for the two of a changed
+    /// primary key: a delete and a create of different IDs. Rows of a snapshot are passed over: all
+    /// of a table's have one.
     fn repeats(&self) -> bool {
         self.repeated().unwrap_or(false)
     }
+}
+
+/// The last rows of one partition that have one version.
+struct Run {
+    partition: i32,
+    version: i64,
+    first: usize,
+    rows: usize,
 }
 
 impl Columns {
@@ -82,16 +91,29 @@ impl Columns {
         let versions = self.0.column_by_name("version")?.as_primitive_opt::<types::Int64Type>()?;
         let places = self.0.column_by_name("partition")?.as_primitive_opt::<types::Int32Type>()?;
         let snapshot = self.0.column_by_name("snapshot")?.as_boolean_opt()?;
-        let mut last: Vec<(i32, i64)> = vec![];
+        let mut runs: Vec<Run> = vec![];
         for row in (0..self.0.len()).filter(|&row| !snapshot.value(row)) {
-            let (place, version) = (places.value(row), versions.value(row));
-            match last.iter_mut().find(|known| known.0 == place) {
-                Some(known) if known.1 == version => return Some(true),
-                Some(known) => known.1 = version,
-                None => last.push((place, version)),
+            let (partition, version) = (places.value(row), versions.value(row));
+            let new = Run { partition, version, first: row, rows: 1 };
+            match runs.iter_mut().find(|run| run.partition == partition) {
+                Some(run) if run.version == version => {
+                    run.rows += 1;
+                    if run.rows > 2 || !self.is_move(run.first, row) {
+                        return Some(true);
+                    }
+                }
+                Some(run) => *run = new,
+                None => runs.push(new),
             }
         }
         Some(false)
+    }
+
+    fn is_move(&self, one: usize, other: usize) -> bool {
+        let text = |name| self.0.column_by_name(name)?.as_string_view_opt();
+        let (Some(ops), Some(ids)) = (text("op"), text("id")) else { return false };
+        matches!((ops.value(one), ops.value(other)), ("d", "c") | ("c", "d"))
+            && ids.value(one) != ids.value(other)
     }
 }
 
