@@ -123,7 +123,8 @@ class Delivery:
         """
         if self.in_flight >= self.pressure.in_flight:
             return False
-        return not self.in_flight or self.lanes.waiting_bytes >= MERGE_BELOW_BYTES
+        worth = min(MERGE_BELOW_BYTES, self.pressure.request_bytes)
+        return not self.in_flight or self.lanes.waiting_bytes >= worth
 
     def take(self, now_s: float) -> Request | None:
         """The next request, if one may go now."""
