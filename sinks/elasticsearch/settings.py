@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
 _INDEX_TEMPLATE: Final = re.compile(r"[a-z0-9._\-{}]+")
+_FINGERPRINT: Final = re.compile(r"[0-9a-fA-F]{2}(?::?[0-9a-fA-F]{2}){31}")
 _PLACEHOLDERS: Final = frozenset({"source", "database", "table"})
 
 ServerType = Literal["scaled_float", "unsigned_long", "flattened", "geo_shape"]
@@ -41,6 +42,13 @@ class TlsSettings(_Section):
         default=None, description="Our own certificate (PEM), where the server asks for one."
     )
     key_file: Path | None = Field(default=None, description="The key of `certificate_file`.")
+
+    @field_validator("fingerprint_sha256")
+    @classmethod
+    def _is_fingerprint(cls, text: str | None) -> str | None:
+        if text is not None and not _FINGERPRINT.fullmatch(text):
+            raise ValueError("a SHA-256 fingerprint has 64 hex digits, with or without colons")
+        return text
 
 
 class AdaptiveSettings(_Section):

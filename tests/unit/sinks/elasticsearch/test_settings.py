@@ -47,6 +47,7 @@ def test_an_unknown_sink_is_refused_with_what_there_is() -> None:
         ({"index": "{table}-{secret}"}, "contains {table}"),
         ({"hosts": ["http://a:1"], "tls": {"ca_file": "ca.pem"}}, "not https"),
         ({"tls": {"certificate_file": "c.pem"}}, "go together"),
+        ({"hosts": ["https://a:1"], "tls": {"fingerprint_sha256": "ab:cd"}}, "64 hex digits"),
         ({"refresh": "always"}, "interval"),
         ({"adaptive": {"light_below_events": 9, "heavy_above_events": 9}}, "less than"),
         ({"lanes": 0}, "greater than or equal to 1"),
