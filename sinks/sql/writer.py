@@ -228,7 +228,7 @@ class Writer:
             ours = {
                 place
                 for place in fenced.partitions
-                if place in self._generations and self._generations[place] == generations[place]
+                if place in generations and self._generations.get(place) == generations[place]
             }
             self._ledger.forget(ours)
             self._fenced |= ours

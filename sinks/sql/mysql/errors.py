@@ -10,9 +10,10 @@ import sqlalchemy as sa
 
 from sinks.sql.dialect import Diagnosis, Trouble
 
-_AGAIN: Final = frozenset({1062, 1205, 1213, 1050, 1060, 1180, 1206, 1412, 3572})
-"""1050, 1060: another worker created the table or added the column; 1412: changed under us; 1180:
-the commit failed; 1206: more locks than the server has room for, just now."""
+_AGAIN: Final = frozenset({1062, 1205, 1213, 1050, 1060, 1180, 1206, 1412, 1615, 1637, 1684, 3572})
+"""1050, 1060: another worker created the table or added the column; 1412, 1615, 1684: it is changed
+under us, just now; 1180: the commit failed; 1206, 1637: more locks or transactions than the server
+has room for."""
 
 _AWAY: Final = frozenset(
     {

@@ -26,6 +26,7 @@ def failed(number: int, text: str = "", kind: type[Exception] = pymysql.err.Oper
         (1598, Trouble.AWAY), (1180, Trouble.AGAIN), (1206, Trouble.AGAIN), (4, Trouble.REFUSED),
         (1040, Trouble.AWAY), (1053, Trouble.AWAY), (1114, Trouble.AWAY), (1290, Trouble.AWAY),
         (1205, Trouble.AGAIN), (1213, Trouble.AGAIN), (1062, Trouble.AGAIN), (1060, Trouble.AGAIN),
+        (1412, Trouble.AGAIN), (1684, Trouble.AGAIN), (1615, Trouble.AGAIN), (1637, Trouble.AGAIN),
         (1406, Trouble.VALUE), (1292, Trouble.VALUE), (3140, Trouble.VALUE), (1264, Trouble.VALUE),
         (1146, Trouble.TABLE), (1054, Trouble.TABLE), (1142, Trouble.TABLE),
         (1045, Trouble.REFUSED), (1049, Trouble.REFUSED), (1064, Trouble.REFUSED),
