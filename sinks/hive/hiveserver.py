@@ -15,6 +15,7 @@ from thrift.transport.TSocket import TSocket
 from thrift.transport.TTransport import TBufferedTransport, TTransportException
 from thrift_sasl import TSaslClientTransport
 
+from callsheet.absence import absence
 from callsheet.errors import FatalError, RetryableError
 from sinks.hive.settings import HiveServerSettings
 
@@ -39,10 +40,16 @@ class HiveServer:
         self._connection: hive.Connection | None = None
 
     def __enter__(self) -> Self:
+        settings = self._settings
+        socket = TSocket(settings.host, settings.port)
+        # With timeouts, which PyHive's own lacks: a frozen server must not hold us for ever. And
+        # one that is just starting may leave the first to connect without an answer.
+        socket.setTimeout(round(settings.session_timeout_seconds * 1000))
         with self._told("opening a session"):
             self._connection = hive.Connection(
-                thrift_transport=self._transport(), username=self._settings.username
+                thrift_transport=self._transport(socket), username=settings.username
             )
+            socket.setTimeout(round(settings.timeout_seconds * 1000))
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -72,11 +79,8 @@ class HiveServer:
         finally:
             cursor.close()
 
-    def _transport(self) -> Any:
-        """With a timeout, which PyHive's own lacks: a frozen server must not hold us for ever."""
+    def _transport(self, socket: TSocket) -> Any:
         settings = self._settings
-        socket = TSocket(settings.host, settings.port)
-        socket.setTimeout(round(settings.timeout_seconds * 1000))
         if settings.authentication == "NOSASL":
             return TBufferedTransport(socket)
         # Without authentication any password will do, but there must be one.
@@ -100,8 +104,9 @@ class HiveServer:
             ) from error
         except (TTransportException, TProtocolException, OSError) as error:
             where = f"{self._settings.host}:{self._settings.port}"
+            cause = getattr(error, "inner", None) or error  # Thrift's own words name no cause
             raise RetryableError(
-                f"HiveServer2 at {where} does not answer: {error}",
+                f"HiveServer2 at {where} does not answer: {absence(cause, str(error))}",
                 hint="the audit's files are written all the same; Hive shows them later",
             ) from error
 

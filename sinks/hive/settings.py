@@ -148,7 +148,10 @@ class HiveServerSettings(_Section):
     )
     username: str = Field(default="callsheet", min_length=1)
     password: SecretStr | None = Field(default=None, description="With LDAP only.")
-    timeout_seconds: float = Field(default=120.0, gt=0, description="Of a single answer.")
+    session_timeout_seconds: float = Field(
+        default=30.0, gt=0, description="Of each answer while a session is opened."
+    )
+    timeout_seconds: float = Field(default=120.0, gt=0, description="Of each answer after that.")
 
     @model_validator(mode="after")
     def _is_consistent(self) -> HiveServerSettings:

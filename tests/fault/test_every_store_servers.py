@@ -185,7 +185,7 @@ def test_hiveserver(
                 stay(scene, seconds)
                 scene.catch_up()  # Hive is still away: nothing waits for it
             began = time.monotonic()
-            until(lambda: column in columns_shown(scene), "Hive shows the new column")
+            until(lambda: f"after_{column}" in columns_shown(scene), "Hive shows the new column")
             found.recovery_s = time.monotonic() - began
         found.changes = load.changes
         scene.settle()

@@ -247,9 +247,12 @@ def test_a_refusal_and_an_absence_are_told_apart(shown: Shown, hive_port: int) -
     gone = HiveServerSettings(host="127.0.0.1", port=1, location="file:///x")
     with pytest.raises(RetryableError, match="does not answer"), HiveServer(gone):
         pass
-    slow = gone.model_copy(update={"port": hive_port, "timeout_seconds": 0.001})
+    slow = gone.model_copy(update={"port": hive_port, "session_timeout_seconds": 0.001})
     with pytest.raises(RetryableError, match="does not answer"), HiveServer(slow):
         pass
+    brief = gone.model_copy(update={"port": hive_port, "timeout_seconds": 0.001})
+    with HiveServer(brief) as server, pytest.raises(RetryableError, match="does not answer"):
+        server.rows("SHOW DATABASES")
 
 
 def test_an_audit_on_hdfs_is_shown_too(
