@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import errno
 import os
-import signal
 import sys
 from collections.abc import Callable
 from importlib import import_module
@@ -97,8 +96,11 @@ def _module(name: str) -> Any:
 
 
 def main() -> None:
-    """Entry point: a user's mistake is a sentence and an exit code, never a traceback."""
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    """Entry point: a user's mistake is a sentence and an exit code, never a traceback.
+
+    SIGPIPE stays ignored, as Python has it: a reader of ours that hangs up (``| head``) is told by
+    typer from the error, and ends us; a server that hangs up must not.
+    """
     mount()
     try:
         try:

@@ -38,10 +38,11 @@ class HiveServer:
     def __init__(self, settings: HiveServerSettings) -> None:
         self._settings = settings
         self._connection: hive.Connection | None = None
+        self._socket: TSocket | None = None
 
     def __enter__(self) -> Self:
         settings = self._settings
-        socket = TSocket(settings.host, settings.port)
+        socket = self._socket = TSocket(settings.host, settings.port)
         # With timeouts, which PyHive's own lacks: a frozen server must not hold us for ever. And
         # one that is just starting may leave the first to connect without an answer.
         socket.setTimeout(round(settings.session_timeout_seconds * 1000))
@@ -54,11 +55,14 @@ class HiveServer:
 
     def __exit__(self, *_: object) -> None:
         connection, self._connection = self._connection, None
-        if connection is not None:
-            try:
+        try:
+            if connection is not None:
                 connection.close()
-            except (HiveError, TTransportException, TProtocolException, OSError):
-                return  # the session ends by itself; what was done is done
+        except (HiveError, TTransportException, TProtocolException, OSError):
+            return  # the session ends by itself; what was done is done
+        finally:
+            if self._socket is not None:
+                self._socket.close()  # PyHive leaves it open when the session's end is not answered
 
     def run(self, statement: str) -> None:
         with self._told(statement), self._cursor() as cursor:
