@@ -108,9 +108,12 @@ class HiveServer:
             ) from error
         except (TTransportException, TProtocolException, OSError) as error:
             where = f"{self._settings.host}:{self._settings.port}"
-            cause = getattr(error, "inner", None) or error  # Thrift's own words name no cause
+            # Thrift's own words name no cause.
+            cause = getattr(error, "inner", None) or error
+            is_end = getattr(error, "type", None) == TTransportException.END_OF_FILE
+            said = absence(cause, "it hung up" if is_end else str(error))
             raise RetryableError(
-                f"HiveServer2 at {where} does not answer: {absence(cause, str(error))}",
+                f"HiveServer2 at {where} does not answer: {said}",
                 hint="the audit's files are written all the same; Hive shows them later",
             ) from error
 

@@ -57,7 +57,7 @@ cli.main()
 
 
 def test_a_server_that_hangs_up_does_not_end_a_command() -> None:
-    """A worker's parent, `audit publish --every`: killed by SIGPIPE they would be gone in silence."""
+    """A worker's parent, `audit publish --every`: SIGPIPE would end them in silence."""
     done = subprocess.run(
         [sys.executable, "-c", _HANGS_UP], capture_output=True, text=True, check=False, timeout=60
     )
