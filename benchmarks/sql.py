@@ -101,7 +101,7 @@ def _batches(rows: int) -> list[Batch]:
     return [
         replace(
             films,
-            frame=films.frame.slice(first, BATCH).rechunk(),
+            columns=films.frame.slice(first, BATCH).rechunk(),
             messages=films.messages[first : first + BATCH],
             size_bytes=400 * BATCH,
         )
