@@ -17,8 +17,8 @@ from sinks.elasticsearch.ledger import Entry
 from sinks.elasticsearch.suspicion import Suspicion
 
 MERGE_BELOW_BYTES: Final = 512 << 10
-"""Requests smaller than this take the next lane along: a request costs more than its bytes. (The
-server takes 7 % more documents a second in such requests than in those of 128 KiB.)
+"""Requests smaller than this take the next lane along: a request costs more than its bytes. (Four
+rounds side by side with 128 KiB: 0 to 13 % more documents a second.)
 """
 
 

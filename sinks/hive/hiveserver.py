@@ -43,8 +43,8 @@ class HiveServer:
     def __enter__(self) -> Self:
         settings = self._settings
         socket = self._socket = TSocket(settings.host, settings.port)
-        # With timeouts, which PyHive's own lacks: a frozen server must not hold us for ever. And
-        # one that is just starting may leave the first to connect without an answer.
+        # With timeouts, which PyHive's own lacks: a frozen server must not hold us for ever. A
+        # session is opened in a second or two; only statements may take long.
         socket.setTimeout(round(settings.session_timeout_seconds * 1000))
         with self._told("opening a session"):
             self._connection = hive.Connection(

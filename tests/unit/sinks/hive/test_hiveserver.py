@@ -18,7 +18,7 @@ def settings(port: int) -> HiveServerSettings:
     )
 
 
-def test_one_that_is_starting_and_leaves_the_first_without_an_answer_is_given_up_soon() -> None:
+def test_one_that_takes_the_connection_and_says_nothing_is_given_up_soon() -> None:
     with (
         socket.create_server(("127.0.0.1", 0)) as silent,
         pytest.raises(RetryableError, match="does not answer: no answer in time"),
