@@ -79,6 +79,10 @@ class Columns(Protocol):
         """
         ...
 
+    def ends(self) -> Mapping[int, int]:
+        """By number of the partition the ``offset`` of its last row."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Batch:
@@ -124,8 +128,11 @@ class Batch:
 
     def next_offsets(self) -> dict[Partition, Offset]:
         """Per partition the offset after the batch's last row."""
-        # From the messages: a group_by of the frame costs more than a small batch is worth.
-        last = {message.partition(): message.offset() for message in self.messages}
+        if isinstance(self.columns, pl.DataFrame):
+            # From the messages: a group_by of the frame costs more than a small batch is worth.
+            last = {message.partition(): message.offset() for message in self.messages}
+        else:
+            last = dict(self.columns.ends())
         return {Partition(self.topic, number): offset + 1 for number, offset in last.items()}
 
 

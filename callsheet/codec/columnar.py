@@ -23,6 +23,7 @@ class NativeColumns(Protocol):
         ...
 
     def repeats(self) -> bool: ...
+    def ends(self) -> dict[int, int]: ...
 
 
 class NativeDecoder(Protocol):
@@ -84,6 +85,9 @@ class DecodedColumns:
 
     def repeats(self) -> bool:
         return self.native.repeats()
+
+    def ends(self) -> dict[int, int]:
+        return self.native.ends()
 
 
 class ColumnarTable:

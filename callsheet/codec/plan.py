@@ -16,8 +16,10 @@ from callsheet.codec.fields import Field, Unit
 from callsheet.codec.layout import Identity, Layout
 from callsheet.schema import Kind
 
-PLAN_VERSION: Final = 4
-"""As in ``native/src/lib.rs``: raised with every change of what a plan may say."""
+PLAN_VERSION: Final = 5
+"""As in ``native/src/lib.rs``: raised with every change of what a plan may say, or of what
+Python calls.
+"""
 
 Node = dict[str, Any]
 _TEXT: Final = ("string",)

@@ -3,7 +3,7 @@
 //! Of the rows of one ID only the one of the highest version is written. What is not certain to have
 //! one exact text leaves the whole batch to the caller's other way: `lines` answers `None`.
 
-use std::collections::HashMap;
+use std::ops::Range;
 
 use arrow_array::{
     cast::AsArray, types, Array, ArrayRef, BinaryViewArray, BooleanArray, RecordBatch,
@@ -12,6 +12,7 @@ use arrow_array::{
 use arrow_buffer::NullBuffer;
 use arrow_schema::{DataType, TimeUnit};
 use base64::{engine::general_purpose::STANDARD, Engine};
+use foldhash::{HashMap, HashMapExt};
 use serde::Deserialize;
 
 use crate::text;
@@ -61,9 +62,43 @@ pub struct BulkPlan {
 #[derive(Default)]
 pub struct Lines {
     pub bytes: Vec<u8>,
-    pub ends: Vec<usize>,
     pub rows: Vec<usize>,
-    pub ids: Vec<String>,
+    ends: Vec<usize>,
+    hashes: Vec<u32>,
+}
+
+/// Rows of one lane, and where their lines are.
+#[derive(Default)]
+pub struct Piece {
+    pub lane: usize,
+    pub rows: Vec<usize>,
+    pub spans: Vec<Range<usize>>,
+    pub size: usize,
+}
+
+impl Lines {
+    /// By lane, in the order of the rows, none of more than `most_bytes` unless a row is. The lane
+    /// of an ID is the remainder of its CRC-32 (that of zlib), as it is for who renders without us.
+    pub fn pieces(&self, lanes: usize, most_bytes: usize) -> Vec<Piece> {
+        let mut found: Vec<Vec<Piece>> = (0..lanes).map(|_| vec![]).collect();
+        let mut start = 0;
+        for ((&end, &row), &hash) in self.ends.iter().zip(&self.rows).zip(&self.hashes) {
+            let lane = hash as usize % lanes;
+            let size = end - start;
+            let piece = match found[lane].last_mut() {
+                Some(last) if last.size + size <= most_bytes => last,
+                _ => {
+                    found[lane].push(Piece { lane, ..Piece::default() });
+                    found[lane].last_mut().expect("just pushed")
+                }
+            };
+            piece.rows.push(row);
+            piece.spans.push(start..end);
+            piece.size += size;
+            start = end;
+        }
+        found.into_iter().flatten().collect()
+    }
 }
 
 const DELETE: &str = "d";
@@ -81,7 +116,7 @@ pub fn lines(plan: &BulkPlan, batches: &[RecordBatch], deleted_at: &str) -> Opti
             part.write(plan, row - first, deleted_at, &mut found.bytes)?;
             found.ends.push(found.bytes.len());
             found.rows.push(row);
-            found.ids.push(part.id.value(row - first).to_owned());
+            found.hashes.push(crc32fast::hash(part.id.value(row - first).as_bytes()));
         }
         first += part.id.len();
     }

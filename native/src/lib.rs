@@ -16,6 +16,7 @@ mod reader;
 mod scan;
 mod text;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow_array::ffi_stream::{FFI_ArrowArrayStream, RecordBatchStreamReader};
@@ -23,7 +24,7 @@ use arrow_array::{
     cast::AsArray, ffi, types, Array, ArrayRef, Int32Array, Int64Array, RecordBatch, StructArray,
 };
 use arrow_schema::{DataType, Field, FieldRef};
-use pyo3::exceptions::{PyIndexError, PyRuntimeError, PyValueError};
+use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyBytesMethods, PyCapsule, PyCapsuleMethods, PyList};
 
@@ -60,6 +61,17 @@ impl Columns {
 
     fn __len__(&self) -> usize {
         self.0.len()
+    }
+
+    /// Per partition the offset of its last row.
+    fn ends(&self) -> PyResult<BTreeMap<i32, i64>> {
+        let column = |name| self.0.column_by_name(name);
+        let partitions = column("partition").and_then(|c| c.as_primitive_opt::<types::Int32Type>());
+        let offsets = column("offset").and_then(|c| c.as_primitive_opt::<types::Int64Type>());
+        let (Some(partitions), Some(offsets)) = (partitions, offsets) else {
+            return Err(PyRuntimeError::new_err("no places"));
+        };
+        Ok(ends(partitions.values(), offsets.values()))
     }
 
     /// The least and the greatest value of a column of 64-bit integers; None where it has no row, or
@@ -374,6 +386,16 @@ fn records_of(frame: &Bound<'_, PyAny>) -> PyResult<RecordBatchStreamReader> {
         .map_err(|fault| PyValueError::new_err(fault.to_string()))
 }
 
+fn ends(partitions: &[i32], offsets: &[i64]) -> BTreeMap<i32, i64> {
+    let mut found = BTreeMap::new();
+    for (number, (partition, offset)) in partitions.iter().zip(offsets).enumerate() {
+        if partitions.get(number + 1) != Some(partition) {
+            found.insert(*partition, *offset); // of a run, only the last
+        }
+    }
+    found
+}
+
 fn encode(plan: &EncodePlan, reader: RecordBatchStreamReader) -> Result<Encoded, String> {
     let mut encoded = Encoded::default();
     for batch in reader {
@@ -382,48 +404,42 @@ fn encode(plan: &EncodePlan, reader: RecordBatchStreamReader) -> Result<Encoded,
     Ok(encoded)
 }
 
-/// Lines of a bulk request, to be joined in any order.
+/// Lines of a bulk request, to be sent in pieces.
 #[pyclass(frozen)]
 struct BulkLines(bulk::Lines);
 
+type Piece<'py> = (usize, Vec<usize>, Bound<'py, PyBytes>);
+
 #[pymethods]
 impl BulkLines {
-    /// Of the rows that are written.
-    #[getter]
-    fn ids(&self) -> &[String] {
-        &self.0.ids
+    /// How many rows are written.
+    fn __len__(&self) -> usize {
+        self.0.rows.len()
     }
 
-    /// Their places in the batch, ascending.
-    #[getter]
-    fn rows(&self) -> &[usize] {
-        &self.0.rows
-    }
-
-    #[getter]
-    fn size_bytes(&self) -> usize {
-        self.0.bytes.len()
-    }
-
-    /// The lines of some of `rows`, given by their places in it.
-    fn join<'py>(&self, py: Python<'py>, places: Vec<usize>) -> PyResult<Bound<'py, PyBytes>> {
-        let lines = &self.0;
-        let runs = places
-            .into_iter()
-            .map(|place| {
-                let end = *lines.ends.get(place)?;
-                Some(if place == 0 { 0 } else { lines.ends[place - 1] }..end)
-            })
-            .collect::<Option<Vec<_>>>()
-            .ok_or_else(|| PyIndexError::new_err("there is no such row"))?;
-        PyBytes::new_with(py, runs.iter().map(ExactSizeIterator::len).sum(), |mut body| {
-            for run in runs {
-                let line = &lines.bytes[run];
-                body[..line.len()].copy_from_slice(line);
-                body = &mut body[line.len()..];
-            }
-            Ok(())
-        })
+    /// (lane, places in the batch, body): by lane, in the order of the batch.
+    fn pieces<'py>(
+        &self,
+        py: Python<'py>,
+        lanes: usize,
+        most_bytes: usize,
+    ) -> PyResult<Vec<Piece<'py>>> {
+        if lanes == 0 {
+            return Err(PyValueError::new_err("at least one lane"));
+        }
+        let pieces = self.0.pieces(lanes, most_bytes);
+        let parts = pieces.into_iter().map(|piece| {
+            let body = PyBytes::new_with(py, piece.size, |mut body| {
+                for span in piece.spans {
+                    let line = &self.0.bytes[span];
+                    body[..line.len()].copy_from_slice(line);
+                    body = &mut body[line.len()..];
+                }
+                Ok(())
+            })?;
+            Ok((piece.lane, piece.rows, body))
+        });
+        parts.collect()
     }
 }
 
@@ -458,8 +474,8 @@ impl Bulk {
     }
 }
 
-/// Raised with every change of what a plan may say: Python uses no module of another version.
-const PLAN_VERSION: u32 = 4;
+/// Raised with every change of what a plan may say, or of what Python calls: it uses no module of another version.
+const PLAN_VERSION: u32 = 5;
 
 #[pymodule]
 fn callsheet_native(module: &Bound<'_, PyModule>) -> PyResult<()> {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any, Final, Protocol
+from zlib import crc32
 
 import orjson
 import polars as pl
@@ -18,22 +19,22 @@ _READ: Final = ["op", "id", "ts_us", "version", "after"]
 """Columns that the lines are made of: handing over the others costs more than a few rows do."""
 
 
+def lane_of(identifier: str, lanes: int) -> int:
+    """The same for an ID whoever renders its rows: else two requests in flight might have it."""
+    return crc32(identifier.encode()) % lanes
+
+
 class NativeLines(Protocol):
     """One operation per ID: of its rows the one with the highest version."""
 
-    @property
-    def ids(self) -> Sequence[str]: ...
-
-    @property
-    def rows(self) -> Sequence[int]:
-        """Places in the batch, ascending."""
+    def __len__(self) -> int:
+        """How many rows are written."""
         ...
 
-    @property
-    def size_bytes(self) -> int: ...
-
-    def join(self, places: Sequence[int]) -> bytes:
-        """The lines of some of ``rows``, by their places in it."""
+    def pieces(self, lanes: int, most_bytes: int) -> Sequence[tuple[int, Sequence[int], bytes]]:
+        """(lane, places in the batch, body): by lane, each lane's in the order of the batch, none
+        of more than ``most_bytes`` unless a row is. An ID's lane is :func:`lane_of` it.
+        """
         ...
 
 

@@ -15,7 +15,7 @@ from callsheet.errors import PoisonRecordError, Reason
 from callsheet.ports import Clock
 from sinks.elasticsearch import values
 from sinks.elasticsearch.columns import ColumnPlan
-from sinks.elasticsearch.native import NativeLines, NativePlan, native_plan, rows_of
+from sinks.elasticsearch.native import NativeLines, NativePlan, lane_of, native_plan, rows_of
 from sinks.elasticsearch.rows import RowPlan
 
 SMALL: Final = 192
@@ -103,9 +103,8 @@ class Renderer:
         return plans
 
     def _of_native(self, batch: Batch, lines: NativeLines) -> Rendered:
-        rows = lines.rows
-        pieces = self._pieces(lines.ids, rows, lines.size_bytes, lines.join)
-        return Rendered(pieces, len(batch) - len(rows))
+        pieces = [Piece(*each) for each in lines.pieces(self.lanes, self.piece_bytes)]
+        return Rendered(pieces, len(batch) - len(lines))
 
     def _of_columns(
         self, batch: Batch, ids: pl.Series, kept: Sequence[int], lines: pl.Series
@@ -149,7 +148,7 @@ class Renderer:
         """By lane, in log order, none much larger than ``piece_bytes`` unless a row is."""
         lanes: defaultdict[int, list[int]] = defaultdict(list)
         for place, identifier in enumerate(ids):
-            lanes[hash(identifier) % self.lanes].append(place)
+            lanes[lane_of(identifier, self.lanes)].append(place)
         most = max(1, self.piece_bytes * len(ids) // max(1, size_bytes))
         return [
             Piece(lane, [rows[place] for place in run], body(run))

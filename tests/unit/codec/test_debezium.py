@@ -83,6 +83,22 @@ def test_times_are_those_of_the_frame_which_is_made_once(bench: Bench) -> None:
     assert ruled.times() == (5, 5)
 
 
+@pytest.mark.parametrize("partitions", [[0, 0, 0, 0], [2, 0, 2, 1], [1, 1, 0, 0], [0, 1, 0, 1]])
+def test_the_next_offsets_are_those_after_the_last_row_of_each_partition(
+    bench: Bench, partitions: list[int]
+) -> None:
+    messages = [
+        bench.message(an_envelope(after=a_title(n)), partition=number, offset=10 + n)
+        for n, number in enumerate(partitions)
+    ]
+
+    [batch] = bench.decoder().decode(messages).batches
+
+    wanted = {Partition(TOPIC, m.partition()): m.offset() + 1 for m in messages}
+    assert batch.next_offsets() == wanted
+    assert dataclasses.replace(batch, columns=batch.frame).next_offsets() == wanted
+
+
 def test_a_delete_is_known_by_its_before(bench: Bench) -> None:
     decoded = bench.decoder().decode([bench.message(an_envelope("d", before=a_title(5)))])
 

@@ -14,7 +14,7 @@ from callsheet.batch import Batch
 from callsheet.codec.columnar import load_native
 from callsheet.schema import Column, Kind
 from sinks.elasticsearch import values
-from sinks.elasticsearch.native import native_plan, rows_of
+from sinks.elasticsearch.native import lane_of, native_plan, rows_of
 from sinks.elasticsearch.rows import RowPlan
 from tests.support.batches import Row, a_batch, a_schema, upsert
 from tests.support.bulk_lines import (
@@ -31,6 +31,8 @@ from tests.support.examples import examples
 NATIVE = load_native()
 needs_native = pytest.mark.skipif(NATIVE is None, reason="callsheet_native is not installed")
 
+WHOLE = 1 << 30
+"""Bytes of a piece that holds everything."""
 OTHER_KINDS = (Kind.GEOMETRY, Kind.VECTOR)
 """Those that the native module does not write, beside floats of 32 bits."""
 NATIVE_SCHEMA = a_schema(*(c for c in COLUMNS if c.kind not in OTHER_KINDS and c.name != "single"))
@@ -47,12 +49,39 @@ def test_the_native_module_writes_what_rows_write(changes: list[Row]) -> None:
     if lines is None:
         assert any(len(row.id.encode()) > values.LONGEST_ID or is_wrapped(row) for row in changes)
         return
-    assert list(lines.ids) == [row.id for row in changes]
-    assert list(lines.rows) == list(range(len(changes)))
-    places = list(range(len(changes)))
-    assert [parsed(lines.join([place])) for place in places] == by_row(batch)
-    assert b"".join(lines.join([place]) for place in places) == lines.join(places)
-    assert len(lines.join(places)) == lines.size_bytes
+    assert len(lines) == len(changes)
+    assert [places for _, places, _ in lines.pieces(1, 1)] == [[n] for n in range(len(changes))]
+    assert [parsed(body) for _, _, body in lines.pieces(1, 1)] == by_row(batch)
+    [(_, places, body)] = lines.pieces(1, WHOLE)
+    assert list(places) == list(range(len(changes)))
+    assert body == b"".join(body for _, _, body in lines.pieces(1, 1))
+
+
+@needs_native
+@settings(max_examples=examples(100), deadline=None)
+@given(
+    st.lists(st.text(min_size=1, max_size=20), min_size=1, max_size=40, unique=True),
+    st.integers(1, 9),
+    st.integers(1, 600),
+)
+def test_every_row_is_in_its_ids_lane_in_order_and_no_piece_is_larger_than_it_must(
+    ids: list[str], lanes: int, most_bytes: int
+) -> None:
+    batch = a_batch([replace(upsert(1, name="x"), id=each) for each in ids])
+    plan = native_plan(NATIVE, batch.schema, "t", batch.frame.schema["after"])
+    assert plan is not None
+    lines = plan.lines(batch.frame, NOW)
+    assert lines is not None
+    single = {row: body for _, [row], body in lines.pieces(1, 1)}
+    found: dict[int, list[int]] = {}
+    for lane, places, body in lines.pieces(lanes, most_bytes):
+        assert body == b"".join(single[row] for row in places)
+        assert len(places) == 1 or len(body) <= most_bytes
+        found.setdefault(lane, []).extend(places)
+    wanted: dict[int, list[int]] = {}
+    for row, each in enumerate(ids):
+        wanted.setdefault(lane_of(each, lanes), []).append(row)
+    assert found == wanted
 
 
 @needs_native
@@ -97,8 +126,9 @@ def test_a_json_object_is_embedded_as_it_is(text: str, written: bytes) -> None:
     assert plan is not None
     lines = plan.lines(batch.frame, NOW)
     assert lines is not None
-    assert lines.join([0]).endswith(b',"v":%b}\n' % written)
-    assert lines.join([0]) == only(RowPlan(batch.schema, "t", batch.frame.schema["after"]), batch)
+    [(_, _, body)] = lines.pieces(1, WHOLE)
+    assert body.endswith(b',"v":%b}\n' % written)
+    assert body == only(RowPlan(batch.schema, "t", batch.frame.schema["after"]), batch)
 
 
 @needs_native
@@ -150,19 +180,19 @@ def test_a_decoders_own_columns_and_their_frame_make_the_same_lines(wire: str) -
     framed = plan.lines(rows_of(replace(batch, columns=batch.frame)), NOW)
     assert own is not None
     assert framed is not None
-    assert own.join(range(5)) == framed.join(range(5))
-    assert len(own.ids) == 5
+    assert own.pieces(3, WHOLE) == framed.pieces(3, WHOLE)
+    assert len(own) == 5
 
 
 @needs_native
-def test_a_place_that_is_not_there_is_an_error() -> None:
+def test_no_lane_at_all_is_an_error() -> None:
     batch = a_batch([upsert(1, name="x")])
     plan = native_plan(NATIVE, batch.schema, "t", batch.frame.schema["after"])
     assert plan is not None
     lines = plan.lines(batch.frame, NOW)
     assert lines is not None
-    with pytest.raises(IndexError):
-        lines.join([1])
+    with pytest.raises(ValueError, match="lane"):
+        lines.pieces(0, WHOLE)
 
 
 @needs_native
@@ -174,5 +204,6 @@ def test_a_frame_in_several_chunks_is_written_whole_by_the_native_module() -> No
     whole, split = plan.lines(batch.frame, NOW), plan.lines(parts, NOW)
     assert whole is not None
     assert split is not None
-    assert list(split.rows) == list(whole.rows) == list(range(40, 100))
-    assert split.join(range(60)) == whole.join(range(60))
+    [(_, places, _)] = whole.pieces(1, WHOLE)
+    assert list(places) == list(range(40, 100))
+    assert split.pieces(4, 1000) == whole.pieces(4, 1000)
