@@ -45,8 +45,9 @@ BRIEFLY: Final = {
     "datanode": Mode.FROZEN,
     "replica": Mode.STOPPED,
     "registry": Mode.STOPPED,
+    "hive": Mode.STOPPED,
 }
-"""What `make test` does. HiveServer2 away and back: tests/integration/hive/test_hiveserver.py."""
+"""What `make test` does."""
 MOST_CHANGES: Final = 30_000
 """Of one scene: each proof reads all of the audit's files, small ones here."""
 
