@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from callsheet.batch import Partition
 from callsheet.errors import RetryableError
-from sinks.hive import sink as module
 from sinks.hive.ranges import Entry, Lane
+from sinks.hive.stores.port import Store
+from sinks.hive.takeover import take_over
 from tests.support.batches import a_batch, a_schema, upsert
 from tests.support.hive import a_sink, memory_store, ranges, within
 
@@ -20,13 +23,12 @@ def test_what_was_taken_before_the_assignment_failed_is_let_go(
     sink = a_sink(store)
     sink.open()
 
-    def only_the_first(*arguments: object) -> Entry:
-        if Lane.of(SECOND) in arguments:
+    def only_the_first(store: Store, lane: Lane, now: Callable[[], str]) -> Entry:
+        if lane == Lane.of(SECOND):
             raise RetryableError("away")
-        return take_over(*arguments)
+        return take_over(store, lane, now)
 
-    take_over = module.take_over
-    monkeypatch.setattr(module, "take_over", only_the_first)
+    monkeypatch.setattr("sinks.hive.sink.take_over", only_the_first)
     with pytest.raises(RetryableError, match="away"):
         sink.assigned([FIRST, SECOND])
     monkeypatch.undo()
