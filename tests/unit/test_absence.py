@@ -6,7 +6,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import httpx
 import pymysql
@@ -30,8 +30,9 @@ def listener(answer: bytes | None) -> Iterator[int]:
                     return
                 held.append(peer)
                 if answer is not None:
-                    peer.sendall(answer)
-                    peer.shutdown(socket.SHUT_WR)
+                    with suppress(OSError):  # who asked may be gone by now
+                        peer.sendall(answer)
+                        peer.shutdown(socket.SHUT_WR)
 
         thread = threading.Thread(target=serve, daemon=True)
         thread.start()
