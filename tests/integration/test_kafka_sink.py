@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import os
 import signal
 import sys
@@ -15,6 +16,7 @@ import psutil
 import pytest
 
 from callsheet.delivery import Step
+from tests.support.downstream import records
 from tests.support.downstream_job import CHILD, DownstreamJob, Supervised
 from tests.support.kafka import a_cluster, eventually
 from tests.support.kafka_proxy import KafkaProxy
@@ -158,3 +160,29 @@ def test_the_pipelines_own_topics_are_never_written_to(job: DownstreamJob) -> No
     with Supervised(job, file) as running:
         eventually(lambda: "reads itself" in running.states()[0].last_error, "it is refused")
     assert len(job.cluster.groups.committed(job.name)) == 0
+
+
+def test_what_a_field_rule_hides_never_leaves(
+    job: DownstreamJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not in values, keys or headers; what stands there instead is the hash that it ought to be."""
+    secret = "a key of thirty-two letters, or more"
+    monkeypatch.setenv("CALLSHEET_HASH_KEY", secret)
+    rules = {
+        "hash_key": "${env:CALLSHEET_HASH_KEY}",
+        "tables": [{"table": "finance.titles", "hash": ["name"]}],
+    }
+    job.change(200)
+    with Supervised(job, job.write(fields=rules)) as running:
+        eventually(job.is_drained, "everything is committed")
+    assert running.error is None
+    address = job.cluster.connection.bootstrap_servers
+    values = [message.value() or b"" for message in records(address, job.target)]
+    rest = [(message.key(), message.headers()) for message in records(address, job.target)]
+    hashes = [
+        hmac.digest(secret.encode(), name.encode(), "sha256").hex().encode() for name in job.changes
+    ]
+    assert len(values) == len(hashes) == 200
+    assert sorted(h for h in hashes if any(h in value for value in values)) == sorted(hashes)
+    assert all(b"name " not in value for value in values)
+    assert "name " not in repr(rest)

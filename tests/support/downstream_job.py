@@ -107,7 +107,7 @@ class DownstreamJob:
             },
         }
         for name, values in sections.items():
-            document[name] = {**document[name], **values}
+            document[name] = {**document.get(name, {}), **values}
         file = self.folder / f"{label}.yaml"
         file.write_text(json.dumps(document))
         load(file, os.environ, plugin)
