@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from types import ModuleType
 
 from benchmarks import (
+    audit,
     bulk,
     decode,
     hive,
@@ -31,6 +32,7 @@ MODULES: Sequence[ModuleType] = (
     sql,
     kafka_sink,
     scaling,
+    audit,
     recovery,
     latency_get,
     latency_search,

@@ -62,19 +62,20 @@ class Elasticsearch:
 
 
 class Audit:
-    """Files in a local folder; a range is due after two seconds, not after a minute, because only
-    what is in place counts as caught up.
+    """Files in a local folder; a range is due after two seconds unless told otherwise, not after
+    five minutes, because only what is in place counts as caught up.
     """
 
     name = "hive"
 
-    def __init__(self, servers: Servers) -> None:
+    def __init__(self, servers: Servers, rotation_s: float = 2) -> None:
         self._servers = servers
+        self._rotation_s = rotation_s
         self._folder = servers.scratch / "audit"
 
     def block(self, pipeline: str) -> Mapping[str, Any]:
         store = {"type": "local", "root": str(self._folder / pipeline)}
-        return {"type": "hive", "store": store, "rotation": {"seconds": 2}}
+        return {"type": "hive", "store": store, "rotation": {"seconds": self._rotation_s}}
 
     def prepare(self) -> None:
         shutil.rmtree(self._folder, ignore_errors=True)
