@@ -186,7 +186,7 @@ class HiveSettings(_Section):
         default=65_536, ge=1_000, le=1_000_000, description="Most rows that a reader takes at once."
     )
     buffer_bytes: int = Field(
-        default=48 * _MIB,
+        default=24 * _MIB,
         ge=_MIB,
         description="Rows in memory that no row group has yet, of all tables together.",
     )
