@@ -7,14 +7,20 @@ business; Connect validates them (`connectors.apply`).
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from connectors.zones import known
 
 AVRO = "io.confluent.connect.avro.AvroConverter"
 JSON = "org.apache.kafka.connect.json.JsonConverter"
 
 Text = Annotated[str, Field(min_length=1)]
+
+DATETIME_ZONE: Final = "callsheet.datetime.zone"
+"""Ours, not Debezium's: Connect keeps it with the connector and hands it out with its settings."""
+DATETIME_ZONE_DEFAULT: Final = "UTC"
 
 
 class MysqlCapture(BaseModel):
@@ -101,6 +107,12 @@ class MysqlCapture(BaseModel):
         description="sinks derive their types from MySQL's own (DECIMAL's scale, SET, JSON)",
     )
 
+    datetime_zone: Annotated[str, AfterValidator(known)] = Field(
+        DATETIME_ZONE_DEFAULT,
+        alias=DATETIME_ZONE,
+        description="a DATETIME has no zone of its own: this says by whose clock its readers may "
+        "take it, such as UTC, America/Los_Angeles or +02:00",
+    )
     tombstones: Literal["true"] = Field(
         "true", alias="tombstones.on.delete", description="a compacted topic forgets deletes else"
     )

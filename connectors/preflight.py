@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from callsheet.doctor import Finding, Level
 from callsheet.errors import PreconditionError
 from callsheet.kafka.topics import TopicState
-from connectors import rights
+from connectors import rights, zones
+from connectors.models import DATETIME_ZONE, DATETIME_ZONE_DEFAULT
 from connectors.progress import BinlogPosition
 from connectors.source import SourceFacts, SourceTable
 from connectors.topics import is_match, split_list
@@ -30,7 +31,6 @@ _REQUIRED = (
         "rows of a compressed transaction share one position, so they have no order of their own",
     ),
 )
-_UTC = {"UTC", "+00:00", "Etc/UTC", "GMT"}
 _MAX_ORDINAL = 2**31 - 1
 """A version has 31 bits for the binlog file's ordinal and 32 for the position (docs)."""
 
@@ -49,6 +49,8 @@ class Wanted:
     recovers_history: bool
     """Whether snapshot.mode says to build the history anew from the tables as they are."""
     downtime_budget_hours: float
+    datetime_zone: str = DATETIME_ZONE_DEFAULT
+    """By whose clock the readers take a DATETIME."""
 
     @classmethod
     def of(cls, name: str, config: Mapping[str, str], downtime_budget_hours: float) -> Wanted:
@@ -65,6 +67,7 @@ class Wanted:
             history_topic=config["schema.history.internal.kafka.topic"],
             recovers_history=config["snapshot.mode"] == "recovery",
             downtime_budget_hours=downtime_budget_hours,
+            datetime_zone=config.get(DATETIME_ZONE, DATETIME_ZONE_DEFAULT),
         )
 
     def captures(self, table: SourceTable) -> bool:
@@ -93,7 +96,7 @@ def judge(
         *_retention(facts, wanted),
         *_continuity(facts, committed),
         *_compressors(facts),
-        *_time_zone(facts),
+        *_time_zone(facts, wanted),
         *_tables(facts, wanted),
         *rights.judge(facts.grants, wanted.schemas, wanted.heartbeat, wanted.signals),
         *_history(wanted, history, is_new=committed is None),
@@ -219,17 +222,21 @@ def _compressors(facts: SourceFacts) -> Iterator[Finding]:
         yield _found(name, "ok", "no account may switch it on")
 
 
-def _time_zone(facts: SourceFacts) -> Iterator[Finding]:
+def _time_zone(facts: SourceFacts, wanted: Wanted) -> Iterator[Finding]:
     zone = facts.variables.get("time_zone", "SYSTEM")
     zone = facts.variables.get("system_time_zone", "?") if zone == "SYSTEM" else zone
-    if zone in _UTC:
-        yield _found("time_zone", "ok", f"is {zone}")
+    declared = wanted.datetime_zone
+    if zones.same(zone, declared):
+        yield _found("time_zone", "ok", f"is {zone}, as DATETIME is declared ({declared})")
     else:
         message = (
-            f"is {zone}: NOW() writes that zone's time into a DATETIME, which has no zone and is "
-            "delivered as it is"
+            f"is {zone}, DATETIME is declared as {declared}: NOW() writes MySQL's time into a "
+            "DATETIME, which has no zone and is delivered as it is"
         )
-        hint = "Run MySQL in UTC, use TIMESTAMP, or tell the readers that it is local time."
+        hint = (
+            f"Run MySQL in {declared}, or set {DATETIME_ZONE} in the connector's file to the zone "
+            "that the rows are in; TIMESTAMP columns are not concerned."
+        )
         yield _found("time_zone", "warn", message, hint)
 
 

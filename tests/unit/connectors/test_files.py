@@ -81,6 +81,7 @@ def test_every_fault_at_once_each_with_its_line(tmp_path: Path) -> None:
         ("column.propagate.source.type", None, "must be set"),
         ("read.only", "true", "older content"),
         ("skipped.operations", "t", "TRUNCATE"),
+        ("callsheet.datetime.zone", "Mars/Olympus", "by whose clock"),
         ("provide.transaction.metadata", "false", "identity"),
         ("include.schema.changes", "false", "DDL"),
         ("event.processing.failure.handling.mode", "skip", "loses"),

@@ -270,3 +270,29 @@ def test_an_absent_server_is_an_error_for_apply_and_a_finding_for_the_doctor(
     (finding,) = diagnose(survey, file)
     assert finding.level == "fail"
     assert "hunter2" not in finding.message
+
+
+@pytest.mark.parametrize(
+    ("mysql", "declared", "level"),
+    [
+        ("UTC", "UTC", "ok"),
+        ("Europe/Berlin", "UTC", "warn"),
+        ("CET", "Europe/Berlin", "ok"),
+        ("+00:00", "America/Los_Angeles", "warn"),
+    ],
+)
+def test_the_zone_of_datetime_is_declared_and_compared(
+    wanted: Wanted, mysql: str, declared: str, level: str
+) -> None:
+    found = judge(with_variables({"time_zone": mysql}), replace(wanted, datetime_zone=declared))
+    finding = next(each for each in found if each.name == "time_zone")
+    assert finding.level == level
+    assert mysql in finding.message
+    assert declared in finding.message
+    assert ("callsheet.datetime.zone" in finding.hint) == (level == "warn")
+
+
+def test_the_zone_is_that_of_the_connectors_file(tmp_path: Path) -> None:
+    file = a_connector(tmp_path, {"callsheet.datetime.zone": "Europe/Paris"})
+    asked = Wanted.of(file.name, file.config, downtime_budget_hours=24)
+    assert asked.datetime_zone == "Europe/Paris"
