@@ -139,7 +139,15 @@ def test_all_but_the_index_come_by_profile(compose: dict[str, Any], name: str) -
 
 def test_what_starts_unasked_is_what_the_index_needs(compose: dict[str, Any]) -> None:
     unasked = {name for name, each in compose["services"].items() if not each.get("profiles")}
-    assert unasked == {*SERVERS, "setup", "search"} - {"hive"}
+    assert unasked == {*SERVERS, "setup", "supervisor", "search"} - {"hive"}
+
+
+def test_the_connectors_have_their_supervisor(compose: dict[str, Any]) -> None:
+    service = compose["services"]["supervisor"]
+    assert service["command"] == ["connectors", "supervise"]
+    assert service["restart"] == "on-failure"
+    assert service["depends_on"]["setup"]["condition"] == "service_completed_successfully"
+    assert "CALLSHEET_CAPTURE_PASSWORD" in service["environment"]
 
 
 def test_a_profile_brings_all_that_its_services_wait_for(compose: dict[str, Any]) -> None:
