@@ -25,16 +25,16 @@ Everything is still running. What to try next:
   callsheet run --dry-run {pipeline}
   callsheet stack logs connect -f
 
-  callsheet demo --down                           stops the worker and the servers; the data stays
+  callsheet demo --down                           stops all of it; the data stays
 """
 
 
 def demo(
     down: Annotated[
-        bool, typer.Option("--down", help="Stop the demo's worker and servers.")
+        bool, typer.Option("--down", help="Stop the demo's processes and servers.")
     ] = False,
     stop_after: Annotated[
-        bool, typer.Option("--stop-after", help="Stop both when the demo is over.")
+        bool, typer.Option("--stop-after", help="Stop them when the demo is over.")
     ] = False,
 ) -> None:
     """From nothing to a searched film: servers, schema, films, capture, worker, proof.
@@ -45,11 +45,10 @@ def demo(
     Example: [bold]callsheet demo[/]
     """
     from callsheet.cli import fill_environment
-    from callsheet.cli.demo import steps
+    from callsheet.cli.demo import steps, supervisor
 
     if down:
-        steps.stop_worker(_PIPELINE)
-        steps.run("stack", "down")
+        _stop()
         return
     out, began = console.stdout(), time.monotonic()
     try:
@@ -62,6 +61,7 @@ def demo(
         steps.run("load")
         steps.announce(out, 4, "Capture: Debezium in Kafka Connect")
         steps.run("connectors", "apply")
+        supervisor.start(out)
         steps.announce(out, 5, "A sink worker, in the background")
         steps.start_worker(out, _PIPELINE)
         _prove(out)
@@ -71,10 +71,17 @@ def demo(
     took = time.monotonic() - began
     out.print(f"\n[bold green]The demo took {took:.0f} s.[/]")
     if stop_after:
-        steps.stop_worker(_PIPELINE)
-        steps.run("stack", "down")
+        _stop()
     else:
         sys.stdout.write(_NEXT.format(pipeline=_PIPELINE))
+
+
+def _stop() -> None:
+    from callsheet.cli.demo import steps, supervisor
+
+    supervisor.stop()  # first: it would take the servers' end for trouble
+    steps.stop_worker(_PIPELINE)
+    steps.run("stack", "down")
 
 
 def _prove(out: Console) -> None:
