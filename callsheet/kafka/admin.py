@@ -19,8 +19,9 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # it re-expor
 )
 
 from callsheet.errors import CallsheetError, FatalError, PreconditionError, UnavailableError
+from callsheet.kafka.admission import Admission
 from callsheet.kafka.clients import refusals_told
-from callsheet.kafka.faults import ADMIN_DEFAULTS, PASSING
+from callsheet.kafka.faults import PASSING
 from callsheet.kafka.topics import Topic, TopicState
 from callsheet.ports import Clock, Deadline, SystemClock
 
@@ -64,6 +65,7 @@ class KafkaTopics:
 
     Raises (each method):
         UnavailableError: no broker answers.
+        ConfigError: the brokers do not let us in, or theirs is no certificate that we accept.
         PreconditionError: the cluster refuses: no right, too few brokers, a policy.
     """
 
@@ -76,8 +78,9 @@ class KafkaTopics:
     ) -> None:
         """``settings`` are librdkafka's, ``bootstrap.servers`` and security among them."""
         # librdkafka logs a dead broker to stderr for ever; the error that is raised says it once.
+        self._admission = Admission()
         with refusals_told(settings):
-            self._admin = AdminClient({**ADMIN_DEFAULTS, **settings})
+            self._admin = AdminClient(self._admission.heard_of(settings))
         self._brokers = settings["bootstrap.servers"]
         self._timeout_s = timeout_s
         self._clock = clock or SystemClock()
@@ -181,7 +184,7 @@ class KafkaTopics:
 
     def _wait(self, future: Future[_T], doing: str) -> _T:
         try:
-            return future.result(self._timeout_s + 1)
+            return self._admission.result(self._admin, future, self._timeout_s + 1, doing)
         except KafkaException as error:
             raise self._translated(error.args[0], doing) from error
         except TimeoutError as error:

@@ -18,7 +18,7 @@ from structlog.typing import FilteringBoundLogger
 from callsheet.backoff import Backoff, Outage
 from callsheet.batch import Message, Offset, Partition
 from callsheet.errors import ConfigError, FatalError, FencedError, RetryableError
-from callsheet.kafka.faults import REFUSED, translated
+from callsheet.kafka.faults import is_refusal, translated
 from callsheet.kafka.places import as_client_partitions, partition_of, partitions_of, placed
 from callsheet.kafka.settings import Connection, Membership, consumer_config
 from callsheet.kafka.troubles import ClientTroubles
@@ -241,7 +241,7 @@ class GroupConsumer:
 
     def _note(self, error: KafkaError) -> None:
         """Called by librdkafka for what belongs to no record; it heals most of it by itself."""
-        if error.code() in REFUSED or error.fatal():
+        if is_refusal(error) or error.fatal():
             self._refusal = error
         self._troubles.note(error)
 

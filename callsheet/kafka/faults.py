@@ -73,6 +73,16 @@ would be blind until its metadata expires, by default for 15 minutes.
 """
 
 
+def is_refusal(error: KafkaError) -> bool:
+    """Does it stay so until a human has changed something?
+
+    A broker that is gone while we tell it who we are leaves the code of a wrong password behind.
+    """
+    code = error.code()
+    is_loss = code == KafkaError._AUTHENTICATION and "Local: " in error.str()  # noqa: SLF001
+    return code in REFUSED and not is_loss
+
+
 def translated(error: KafkaError, doing: str) -> CallsheetError:
     """The error of our own that says how to recover from this one."""
     code, text = error.code(), f"{doing}: {error.str()}"
@@ -87,12 +97,12 @@ def translated(error: KafkaError, doing: str) -> CallsheetError:
         )
     if code in FENCED:
         return FencedError(text)
-    if code in REFUSED:
+    if is_refusal(error):
         return ConfigError(
             text, hint="look at kafka.properties in the pipeline file, and at the brokers' ACLs"
         )
     if error.fatal():
         return FatalError(text, hint="the offsets are kept; start the worker again")
-    if code in PASSING or error.retriable():
+    if code in PASSING or code in REFUSED or error.retriable():
         return RetryableError(text, hint="is the broker up? `callsheet stack status`")
     return FatalError(text, hint="the offsets are kept; start the worker again")

@@ -6,6 +6,7 @@ import re
 from collections.abc import Collection, Iterable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, TypeVar, cast
 
 from confluent_kafka import (
@@ -19,13 +20,15 @@ from confluent_kafka import (
 )
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # re-exported without __all__
     AdminClient,
+    ClusterMetadata,
     OffsetSpec,
 )
 
 from callsheet.batch import Offset, Partition
 from callsheet.errors import CallsheetError, ConfigError, FatalError, UnavailableError, UsageError
+from callsheet.kafka.admission import Admission, asked
 from callsheet.kafka.clients import refusals_told
-from callsheet.kafka.faults import ADMIN_DEFAULTS, PASSING, REFUSED
+from callsheet.kafka.faults import ADMIN_DEFAULTS, PASSING, is_refusal
 from callsheet.kafka.settings import Connection
 
 _T = TypeVar("_T")
@@ -68,13 +71,15 @@ class KafkaGroups:
 
     Raises (each method):
         UnavailableError: no broker answers.
-        ConfigError: the client does not take its settings, or the brokers refuse who we are.
+        ConfigError: the client does not take its settings, the brokers refuse who we are, or theirs
+            is no certificate that we accept.
     """
 
     def __init__(self, connection: Connection, *, timeout_s: float = 20.0) -> None:
         self._settings = settings = connection.common()
+        self._admission = Admission()
         with refusals_told(settings):
-            self._admin = AdminClient({**ADMIN_DEFAULTS, **settings})
+            self._admin = AdminClient(self._admission.heard_of(settings))
         self._readers: dict[str, Consumer] = {}
         self._brokers, self._timeout_s = connection.bootstrap_servers, timeout_s
 
@@ -91,10 +96,7 @@ class KafkaGroups:
 
     def partitions(self, topics: Iterable[str]) -> list[Partition]:
         """All partitions of those of the topics that exist; ``^...`` stands for a pattern."""
-        try:
-            metadata = self._admin.list_topics(timeout=self._timeout_s)
-        except KafkaException as error:
-            raise self._translated(error.args[0], "listing topics") from error
+        metadata = self._metadata(None, "listing topics")
         names: set[str] = set()
         for topic in topics:
             if topic.startswith("^"):
@@ -213,14 +215,15 @@ class KafkaGroups:
         because no broker was there makes librdkafka 2.16 abort the process, on the assertion
         `eonce->refcnt > 0`, when the broker is back: workers died of an outage that they sat out.
         """
-        try:
-            self._admin.list_topics(_ANY_TOPIC, timeout=self._timeout_s)
-        except KafkaException as error:
-            raise self._translated(error.args[0], doing) from error
+        self._metadata(_ANY_TOPIC, doing)
+
+    def _metadata(self, topic: str | None, doing: str) -> ClusterMetadata:
+        ask = partial(self._admin.list_topics, topic, timeout=self._timeout_s)
+        return self._wait(asked(ask), doing)
 
     def _wait(self, future: Future[_T], doing: str) -> _T:
         try:
-            return future.result(self._timeout_s + 1)
+            return self._admission.result(self._admin, future, self._timeout_s + 1, doing)
         except KafkaException as error:
             raise self._translated(error.args[0], doing) from error
         except TimeoutError as error:
@@ -230,7 +233,7 @@ class KafkaGroups:
         code = error.code()
         if code == KafkaError.GROUP_ID_NOT_FOUND:
             return _MissingError(f"{doing}: there is no such group")
-        if code in REFUSED:
+        if is_refusal(error):
             hint = "look at kafka.properties in the pipeline file, and at the brokers' ACLs"
             return ConfigError(f"Kafka refused {doing}: {error.str()}", hint=hint)
         if code in PASSING:

@@ -76,7 +76,7 @@ class Cluster:
 
     def produce(self, topic: str, rows: Sequence[tuple[str, str | None]]) -> None:
         """(key, text); a text of ``bad`` is poison, None a tombstone."""
-        producer = Producer({"bootstrap.servers": self.connection.bootstrap_servers})
+        producer = Producer({**self.connection.common()})
         for key, text in rows:
             value = None if text is None else text.encode()
             producer.produce(topic, key=key.encode(), value=value, headers={"own": b"1"})

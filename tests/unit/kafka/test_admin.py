@@ -26,6 +26,9 @@ class FailingClient:
         future.set_exception(KafkaException(self.error))
         return dict.fromkeys(resources, future)
 
+    def poll(self, timeout: float) -> int:
+        return 0
+
 
 @pytest.fixture
 def topics(monkeypatch: pytest.MonkeyPatch) -> KafkaTopics:

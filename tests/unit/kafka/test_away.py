@@ -105,7 +105,7 @@ class NeverCoordinated:
     """A client whose requests to a coordinator fail the test."""
 
     def __init__(self, admin: Any) -> None:
-        self.list_topics = admin.list_topics
+        self.list_topics, self.poll = admin.list_topics, admin.poll
 
     def __getattr__(self, name: str) -> Any:
         pytest.fail(f"{name} was called")

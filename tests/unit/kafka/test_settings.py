@@ -103,6 +103,15 @@ def test_what_ends_the_client_because_the_group_takes_it_for_another_is_told_apa
         assert "with our instance id" in error.message
 
 
+def test_a_broker_lost_while_we_say_who_we_are_has_not_refused_us() -> None:
+    """In the client's words, as they were seen when the connection broke in that moment."""
+    said = "SASL PLAIN mechanism handshake failed: Local: Broker transport failure"
+    error = translated(KafkaError(KafkaError._AUTHENTICATION, said), "reading")
+    assert type(error) is RetryableError
+    refused = KafkaError(KafkaError._AUTHENTICATION, "SASL authentication error: Invalid username")
+    assert type(translated(refused, "reading")) is ConfigError
+
+
 def test_a_fatal_error_of_the_client_is_fatal() -> None:
     error = translated(KafkaError(KafkaError._TRANSPORT, "why", fatal=True), "reading")
     assert type(error) is FatalError
