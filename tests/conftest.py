@@ -6,11 +6,17 @@ import os
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.support.stack import live_stack, stack_env
 
 __all__ = ["live_stack", "stack_env"]
 
+
+# An example that takes long says how busy the machine is: real servers run beside it. What hangs is
+# found by pytest's own time limit.
+settings.register_profile("callsheet", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("callsheet")
 
 _ITS_OWN = "PYTEST_CURRENT_TEST"
 

@@ -77,6 +77,9 @@ class Scenes:
         scene = self._scene
         if scene is None or not scene.is_proven or scene.changes > MOST_CHANGES:
             self.close()
+            if self._number and (scene is None or not scene.is_proven):
+                self._stack.kill("connect")  # a sick one must not fail the next tests as well
+                self._stack.up(["connect"])
             self._number += 1
             folder = self._folder / str(self._number)
             folder.mkdir()

@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from callsheet.batch import Batch
@@ -27,11 +27,7 @@ pytestmark = pytest.mark.skipif(
     not hasattr(load_native(), "Encoder"), reason="callsheet_native has no encoder"
 )
 POLLS = st.lists(changes(), min_size=1, max_size=6)
-THOROUGH = settings(
-    max_examples=examples(20),
-    deadline=None,
-    suppress_health_check=[HealthCheck.too_slow],
-)
+THOROUGH = settings(max_examples=examples(20))
 REGISTRY = FakeRegistry()
 AVRO = AvroTable(REGISTRY, COLUMNS, KEY)
 DECODER = DebeziumDecoder(AvroDialect(REGISTRY), native=load_native())

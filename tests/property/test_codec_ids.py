@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from callsheet.codec.binding import AvroDialect
@@ -47,7 +47,6 @@ def _node(name: str) -> Any:
 
 @pytest.mark.skipif(load_native() is None, reason="callsheet_native is not installed")
 @given(st.fixed_dictionaries({name: EVERY[name].values for name in KEY}))
-@settings(deadline=None)
 def test_the_native_decoder_makes_the_same_ids(row: dict[str, Any]) -> None:
     registry = FakeRegistry()
     table = AvroTable(registry, {name: _node(name) for name in KEY}, KEY)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
@@ -23,9 +23,7 @@ pytestmark = [
     pytest.mark.skipif(load_native() is None, reason="callsheet_native is not installed"),
     pytest.mark.timeout(120),
 ]
-THOROUGH = settings(
-    max_examples=examples(100), deadline=None, suppress_health_check=[HealthCheck.too_slow]
-)
+THOROUGH = settings(max_examples=examples(100))
 RECORDS = 4
 
 

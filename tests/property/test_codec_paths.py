@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
@@ -24,9 +24,7 @@ from tests.support.examples import examples
 
 pytestmark = pytest.mark.skipif(load_native() is None, reason="callsheet_native is not installed")
 POLLS = st.lists(changes(), min_size=1, max_size=6)
-THOROUGH = settings(
-    max_examples=examples(20), deadline=None, suppress_health_check=[HealthCheck.too_slow]
-)
+THOROUGH = settings(max_examples=examples(20))
 
 REGISTRY = FakeRegistry()
 AVRO = AvroTable(REGISTRY, COLUMNS, KEY)

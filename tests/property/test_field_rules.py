@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from callsheet.codec.avro_schema import resolve
@@ -26,9 +26,7 @@ from tests.support.examples import examples
 from tests.support.field_oracle import DoesNotFitError, Oracle
 
 SECRET = "a secret of at least 32 characters"
-THOROUGH = settings(
-    max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.too_slow]
-)
+THOROUGH = settings(max_examples=examples(60))
 REGISTRY = FakeRegistry()
 TABLES = {
     KEY: AvroTable(REGISTRY, COLUMNS, KEY),

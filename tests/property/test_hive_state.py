@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from datetime import UTC, datetime, timedelta
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from callsheet.batch import Partition
@@ -43,7 +43,7 @@ def expected(changes: list[Told], hours: int) -> dict[int, str]:
     return {key: f"v{version}" for key, (version, is_gone) in last.items() if not is_gone}
 
 
-@settings(max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(60))
 @given(
     changes=st.lists(
         st.tuples(st.integers(1, 4), st.integers(0, 60), st.booleans()), min_size=1, max_size=15

@@ -14,7 +14,7 @@ from itertools import count
 from typing import Any, BinaryIO
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from callsheet.errors import FatalError
@@ -194,7 +194,7 @@ upkeep_actions = st.one_of(
 )
 
 
-@settings(max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(60))
 @given(
     places=logs,
     rotate_rows=st.sampled_from([1, 5]),

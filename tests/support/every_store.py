@@ -174,7 +174,13 @@ class Scene:
         cut where it is shown.
         """
         ends = [self._describe(sink) for sink in self.workers]
-        return "\n".join([*ends, *(each.complaints() for each in self.workers.values())])
+        complaints = [each.complaints() for each in self.workers.values()]
+        return "\n".join([self._describe_capture(), *ends, *complaints])
+
+    def _describe_capture(self) -> str:
+        with suppress(CallsheetError):
+            return f"connector: {self.job.connect.status(self.job.name)}"
+        return "connector: Connect does not say"
 
     def _describe(self, sink: str) -> str:
         worker = self.workers[sink]

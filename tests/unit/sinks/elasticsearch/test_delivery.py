@@ -346,7 +346,7 @@ def test_refusals_lower_the_number_of_requests() -> None:
 FATES = st.sampled_from([*Outcome])
 
 
-@settings(max_examples=examples(100), deadline=None)
+@settings(max_examples=examples(100))
 @given(st.data())
 def test_every_operation_gets_one_answer_and_no_id_two_requests(data: st.DataObject) -> None:
     desk = Desk(lanes=data.draw(st.integers(1, 4)), request_bytes=2_000)

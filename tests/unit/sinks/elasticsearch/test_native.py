@@ -39,7 +39,7 @@ NATIVE_SCHEMA = a_schema(*(c for c in COLUMNS if c.kind not in OTHER_KINDS and c
 
 
 @needs_native
-@settings(max_examples=examples(200), deadline=None)
+@settings(max_examples=examples(200))
 @given(st.lists(rows(), min_size=1, max_size=6, unique_by=lambda row: row.id))
 def test_the_native_module_writes_what_rows_write(changes: list[Row]) -> None:
     batch = a_batch(changes, NATIVE_SCHEMA)
@@ -58,7 +58,7 @@ def test_the_native_module_writes_what_rows_write(changes: list[Row]) -> None:
 
 
 @needs_native
-@settings(max_examples=examples(100), deadline=None)
+@settings(max_examples=examples(100))
 @given(
     st.lists(st.text(min_size=1, max_size=20), min_size=1, max_size=40, unique=True),
     st.integers(1, 9),

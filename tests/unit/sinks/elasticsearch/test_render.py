@@ -49,7 +49,7 @@ def a_renderer(native: NativeModule | None, lanes: int = 4, piece_bytes: int = 1
     return Renderer(lanes, piece_bytes, SystemClock(), native)
 
 
-@settings(max_examples=examples(60), deadline=None)
+@settings(max_examples=examples(60))
 @given(st.lists(rows(), min_size=1, max_size=6))
 def test_both_renderers_agree(changes: list[Row]) -> None:
     batch = a_batch(changes, SCHEMA)
