@@ -79,8 +79,9 @@ def _topics_file(shape: Shape) -> str:
     stated = {name.partition(".")[2]: topic for name, topic in document["tables"].items()}
     if shape.partitions is not None:
         document["defaults"]["partitions"] = shape.partitions
+    another = {"partitions": shape.partitions or 2}
     document["tables"] = {
-        f"{shape.database}.{table}": stated.get(table, {"partitions": 2}) for table in every
+        f"{shape.database}.{table}": stated.get(table, another) for table in every
     }
     return json.dumps(document)
 

@@ -95,10 +95,13 @@ def create(table: str) -> str:
     return f"CREATE TABLE `{table}` ({columns}, PRIMARY KEY (id, code))"
 
 
-def insert(table: str) -> list[str]:
-    """One row of each column's first value, one of its other."""
+def insert(table: str, **literals: str) -> list[str]:
+    """One row of each column's first value, one of its other. ``literals`` are SQL for the first
+    row, instead of a column's own.
+    """
     every = (*KEY, *COLUMNS)
-    rows = ([column.literal for column in every], [column.other[0] for column in every])
+    first = [literals.get(column.name, column.literal) for column in every]
+    rows = (first, [column.other[0] for column in every])
     return [f"INSERT INTO `{table}` VALUES ({', '.join(row)})" for row in rows]
 
 
