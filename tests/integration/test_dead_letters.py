@@ -15,14 +15,20 @@ from confluent_kafka import Producer, TopicPartition
 from callsheet.batch import Offset
 from callsheet.cli.dlq_redrive import Outcome, Redrive, Wish, Workshop
 from callsheet.delivery import Step
-from callsheet.errors import UsageError
-from callsheet.kafka.dead_letters import KafkaDeadLetters, dead_letter_topic
+from callsheet.errors import Reason, UsageError
+from callsheet.kafka.dead_letters import (
+    KafkaDeadLetters,
+    dead_letter_topic,
+    fitted,
+    letter_headers,
+)
 from callsheet.kafka.letters import Choice, Deed, LetterBook, Mark, State
 from callsheet.kafka.letters_log import KafkaMarks, LetterLog
 from callsheet.kafka.letters_turn import RedriveTurn
 from callsheet.limits import TruncatePolicy
 from callsheet.ports import Deadline, SystemClock
 from callsheet.sink import Sink
+from tests.support.envelopes import FakeMessage
 from tests.support.kafka import LIMITS, Cluster, a_cluster, a_worker, eventually
 from tests.support.letters import SourceVersions
 from tests.support.memory_sink import MemorySink, MemoryStore
@@ -342,6 +348,30 @@ def test_a_cut_letter_whose_record_is_gone_stays_open(desk: Desk) -> None:
     outcome = desk.redrive()
     assert (outcome.gone, outcome.remaining, outcome.written) == ([cut.offset], 1, 1)
     assert desk.states()[cut.offset] is State.OPEN
+
+
+def test_a_cut_letter_is_never_redriven_as_another_record(desk: Desk) -> None:
+    """The topic was made anew: at the same offset there is something else."""
+    desk.deliver([("a", "x" * 50_000)])
+    before = FakeMessage(b"y" * 50_000, b"a", desk.topic, offset_=0, partition_=partition_of(desk))
+    headers = letter_headers(before, Reason.REJECTED, "why", pipeline="test", version="1")
+    cut = fitted(before, headers, 20_000)
+    producer = Producer({"bootstrap.servers": desk.cluster.connection.bootstrap_servers})
+    producer.produce(desk.letters_topic, cut.value, cut.key, headers=list(cut.headers))
+    assert producer.flush(30) == 0
+    [letter] = desk.book().open()
+    assert letter.cut is not None
+    outcome = desk.redrive()
+    assert (outcome.gone, outcome.remaining, outcome.written) == ([letter.offset], 1, 0)
+    assert desk.store.rows(desk.topic) == {"a": {"text": "x" * 50_000}}
+
+
+def partition_of(desk: Desk) -> int:
+    """Where the one record of the topic is."""
+    groups = desk.cluster.groups
+    places = groups.offsets(desk.cluster.name, groups.partitions([desk.topic]))
+    (found,) = [place.partition.number for place in places if place.end]
+    return found
 
 
 def test_what_is_no_letter_is_left_alone(desk: Desk) -> None:
