@@ -22,6 +22,8 @@ DATETIME_ZONE: Final = "callsheet.datetime.zone"
 """Ours, not Debezium's: Connect keeps it with the connector and hands it out with its settings."""
 DATETIME_ZONE_DEFAULT: Final = "UTC"
 
+_BOUNDED_WAIT: Final = r"(?i)SET_VAR\s*\(\s*lock_wait_timeout\s*="
+
 
 class MysqlCapture(BaseModel):
     """One connector's settings, by their Kafka Connect names."""
@@ -66,9 +68,12 @@ class MysqlCapture(BaseModel):
         alias="heartbeat.interval.ms",
         description="health is progress, and an idle source makes progress only by heartbeats",
     )
-    heartbeat_query: Text = Field(
+    heartbeat_query: Annotated[str, Field(pattern=_BOUNDED_WAIT)] = Field(
         alias="heartbeat.action.query",
-        description="a row that travels the whole path proves it, also while the tables are quiet",
+        description="a row that travels the whole path proves it, also while the tables are quiet; "
+        "the hint /*+ SET_VAR(lock_wait_timeout=1) */ belongs into it, because the thread that "
+        "takes a snapshot writes the row too: behind DDL that waits for the snapshot's own locks "
+        "it would wait for ever",
     )
     keep_alive: Literal["true"] = Field(
         "true", alias="connect.keep.alive", description="a dead socket looks like an idle source"

@@ -9,7 +9,11 @@ from callsheet.doctor import Finding
 from connectors.grants import GRANT_OPTION, Grant, is_allowed, parse_grants
 
 _NAME = "grants of the capture user"
-_WRITES = re.compile(r"^\s*(?:INSERT\s+INTO|REPLACE\s+INTO|UPDATE)\s+([`\w.$-]+)", re.IGNORECASE)
+_HINT = r"(?:/\*.*?\*/\s*)?"  # an optimizer hint stands behind the first word
+_WRITES = re.compile(
+    rf"^\s*(?:INSERT\s+{_HINT}INTO|REPLACE\s+{_HINT}INTO|UPDATE\s+{_HINT})\s*([`\w.$-]+)",
+    re.IGNORECASE,
+)
 _HARMLESS = frozenset(
     {
         "SELECT",

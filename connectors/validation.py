@@ -10,11 +10,13 @@ from connectors.files import ConnectorFile
 from connectors.models import MysqlCapture
 from connectors.responses import Validation
 
-# Settings that belong to something inside the connector, which no validation declares.
+# Settings that belong to something inside the connector, or that name a table of the user's: no
+# validation declares them.
 _OPEN_PREFIXES = (
     "schema.history.internal.", "key.converter.", "value.converter.", "header.converter.",
     "producer.override.", "consumer.override.", "admin.override.", "transforms.", "predicates.",
     "driver.", "signal.", "notification.", "topic.", "column.", "internal.", "converters.",
+    "snapshot.select.statement.overrides.",
 )  # fmt: skip
 
 

@@ -26,7 +26,8 @@ _ACCESS_DENIED = frozenset({1044, 1045, 1142, 1227, 1698})
 _UNKNOWN_DATABASE = 1049
 _NO_SUCH_TABLE = frozenset({1054, 1146})
 _CONNECTION_LOST = frozenset({1040, 1053, 1077, 1079, 1080, 1152, 1158, 1159, 1160, 1161, 4031})
-_TRY_AGAIN = frozenset({1205, 1213, 1412})
+_LOCKED = 1205
+_TRY_AGAIN = frozenset({_LOCKED, 1213, 1412})
 
 
 class Role(StrEnum):
@@ -175,6 +176,12 @@ def _translation(error: DBAPIError, account: Account) -> CallsheetError:
         return UnavailableError(
             f"{where} does not answer: {absence(error, f'error {number}')}.",
             hint="See `callsheet stack status`; `callsheet stack up` starts it.",
+        )
+    if number == _LOCKED:
+        return UnavailableError(
+            f"{where} has a lock that another session does not let go (error {number}).",
+            hint="SHOW PROCESSLIST tells whose: a snapshot's or a long transaction's. Run it again "
+            "when that is over.",
         )
     kind = "refused a statement" if isinstance(error, OperationalError) else "reported an error"
     return FatalError(

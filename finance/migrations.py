@@ -62,7 +62,10 @@ class Migrations:
         `passwords` has one for each account that the revisions create (`CREATED_ACCOUNTS`).
         """
         given = {role.value: passwords[role] for role in CREATED_ACCOUNTS}
-        self._create_database()
+        if not self._has_database():
+            # Not IF NOT EXISTS alone: that waits for every transaction on the schema's tables, as
+            # long as a snapshot's, and all that comes meanwhile waits behind it.
+            self._create_database()
 
         def upgrade(config: Config) -> None:
             config.attributes["passwords"] = given
@@ -86,6 +89,8 @@ class Migrations:
 
     def _change(self, run: Callable[[Config], None], *, applied: bool) -> Sequence[Revision]:
         with self._connection() as connection, _exclusive(connection, self._admin.database):
+            connection.exec_driver_sql(f"SET SESSION lock_wait_timeout = {LOCK_PATIENCE_S}")
+            connection.commit()
             before = self._revisions(connection)
             config = _config(self._folder)
             config.attributes["connection"] = connection

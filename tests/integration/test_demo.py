@@ -25,17 +25,25 @@ from tests.support.stack import a_stack_of_its_own
 pytestmark = [pytest.mark.stack, pytest.mark.slow, pytest.mark.timeout(900)]
 INTERRUPTED, DIFFERS = 130, 1
 PATIENCE_S = 300
+MOMENTS = (
+    "ready at",  # the first server; the others are starting
+    "\n2/9",  # the schema is made
+    "\n3/9",  # films are loaded
+    "\n4/9",  # the connector is made
+    "\n5/9",  # the worker starts
+    "\n6/9",  # the snapshot comes; what is left takes a second
+)
 AGAIN_S = 90
 """All that a second run may take; the one here finds the servers running, and is at fault."""
 
 
 @pytest.fixture(scope="module")
 def own_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """Its servers run already: ports of their own are what no command gives them here."""
+    """Nothing of it runs: the demo starts its servers, on ports of their own."""
     with ExitStack() as held:
         stack = a_stack_of_its_own(held, "demo-")
         held.callback(stack.down, purge=True)
-        stack.up(ports=Ports.free())
+        stack.up([], ports=Ports.free())
         # What a failed test leaves would hold the worker's port.
         held.callback(ended, stack, tmp_path_factory.mktemp("down") / "log", "--down")
         yield stack
@@ -47,10 +55,20 @@ def begun(stack: Stack, log: Path, *words: str) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
             [sys.executable, "-m", "callsheet.cli", "demo", *words],
             cwd=CHECKOUT,
-            env={**mine, "CALLSHEET_STACK": stack.name},
+            env={**mine, "CALLSHEET_STACK": stack.name, "CALLSHEET_ES_HEAP": "512m"},
             stdout=output,
             stderr=subprocess.STDOUT,
+            process_group=0,
         )
+
+
+def interrupted(stack: Stack, log: Path, moment: str) -> None:
+    """Ctrl-C as a terminal sends it, to the demo and its command at once, when it says that."""
+    demo = begun(stack, log)  # leads a process group, as a shell has it
+    until(lambda: moment in _plain(log) or demo.poll() is not None, moment, PATIENCE_S)
+    os.killpg(demo.pid, signal.SIGINT)
+    assert demo.wait(PATIENCE_S) == INTERRUPTED, log.read_text("utf-8")
+    assert "Run it again and it goes on" in log.read_text("utf-8")
 
 
 def ended(stack: Stack, log: Path, *words: str) -> tuple[int, str]:
@@ -74,11 +92,8 @@ def supervisors(stack: Stack) -> list[psutil.Process]:
 def test_a_newcomers_way(own_stack: Stack, tmp_path: Path) -> None:
     log = tmp_path / "demo.log"
 
-    first = begun(own_stack, log)
-    until(lambda: "\n3/9" in _plain(log), "the films are loaded", PATIENCE_S)
-    first.send_signal(signal.SIGINT)
-    assert first.wait(PATIENCE_S) == INTERRUPTED, log.read_text("utf-8")
-    assert "Run it again and it goes on" in log.read_text("utf-8")
+    for moment in MOMENTS:
+        interrupted(own_stack, log, moment)
 
     code, said = ended(own_stack, log)
     assert code == 0, said

@@ -49,22 +49,29 @@ class Capture:
         return f"{self.name}.{self.name}.titles"
 
     def sql(self, *statements: str) -> None:
+        with self._connection() as connection, connection.cursor() as cursor:
+            for statement in statements:
+                cursor.execute(statement.replace("@@", self.name))
+
+    def ask(self, question: str) -> list[tuple[Any, ...]]:
+        with self._connection() as connection, connection.cursor() as cursor:
+            cursor.execute(question.replace("@@", self.name))
+            return list(cursor.fetchall())
+
+    def _connection(self) -> pymysql.Connection[Any]:
         address = Address(
             self.environ["CALLSHEET_MYSQL_HOST"],
             int(self.environ["CALLSHEET_MYSQL_PORT"]),
             self.environ["CALLSHEET_MYSQL_ADMIN_USER"],
             self.environ["CALLSHEET_MYSQL_ADMIN_PASSWORD"],
         )
-        connection = pymysql.connect(
+        return pymysql.connect(
             host=address.host,
             port=address.port,
             user=address.user,
             password=address.password,
             autocommit=True,
         )
-        with connection, connection.cursor() as cursor:
-            for statement in statements:
-                cursor.execute(statement.replace("@@", self.name))
 
     def create_database(self) -> None:
         secret = self.environ["CALLSHEET_CAPTURE_PASSWORD"]

@@ -72,6 +72,7 @@ def test_every_fault_at_once_each_with_its_line(tmp_path: Path) -> None:
         ("snapshot.mode", "when_needed", "no deletes"),
         ("heartbeat.interval.ms", "0", "progress"),
         ("heartbeat.action.query", None, "must be set"),
+        ("heartbeat.action.query", "UPDATE finance.callsheet_heartbeat SET id = 1", "for ever"),
         ("connect.keep.alive", "false", "idle source"),
         ("connect.keep.alive.interval.ms", "500", "stall"),
         ("signal.data.collection", None, "must be set"),

@@ -89,6 +89,8 @@ def test_a_wildcard_in_a_schemas_name_matches_as_like_does() -> None:
     ("query", "table"),
     [
         ("INSERT INTO finance.callsheet_heartbeat (id) VALUES (1)", "finance.callsheet_heartbeat"),
+        ("INSERT /*+ SET_VAR(a=1) */ INTO f.beat (id) VALUES (1)", "f.beat"),
+        ("UPDATE /*+ SET_VAR(a=1) */ f.beat SET id = 1", "f.beat"),
         ("update `finance`.`beat` set a = 1", "finance.beat"),
         ("CALL beat()", ""),
     ],

@@ -90,6 +90,7 @@ def test_no_password_shows_in_any_repr() -> None:
         (2003, UnavailableError),
         (2013, UnavailableError),
         (1053, UnavailableError),
+        (1205, UnavailableError),
         (1064, FatalError),
     ],
 )
