@@ -7,6 +7,7 @@ business; Connect validates them (`connectors.apply`).
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
@@ -21,8 +22,17 @@ Text = Annotated[str, Field(min_length=1)]
 DATETIME_ZONE: Final = "callsheet.datetime.zone"
 """Ours, not Debezium's: Connect keeps it with the connector and hands it out with its settings."""
 DATETIME_ZONE_DEFAULT: Final = "UTC"
+HEARTBEAT_HINT: Final = "/*+ SET_VAR(lock_wait_timeout=1) */"
 
-_BOUNDED_WAIT: Final = r"(?i)SET_VAR\s*\(\s*lock_wait_timeout\s*="
+
+def _waits_briefly(query: str) -> str:
+    """
+    Raises:
+        ValueError: the query may wait for a lock as long as MySQL likes: a year.
+    """
+    if not re.search(r"SET_VAR\s*\(\s*lock_wait_timeout\s*=", query, re.IGNORECASE):
+        raise ValueError(f"must have {HEARTBEAT_HINT} behind its first word")
+    return query
 
 
 class MysqlCapture(BaseModel):
@@ -68,12 +78,11 @@ class MysqlCapture(BaseModel):
         alias="heartbeat.interval.ms",
         description="health is progress, and an idle source makes progress only by heartbeats",
     )
-    heartbeat_query: Annotated[str, Field(pattern=_BOUNDED_WAIT)] = Field(
+    heartbeat_query: Annotated[str, AfterValidator(_waits_briefly)] = Field(
         alias="heartbeat.action.query",
         description="a row that travels the whole path proves it, also while the tables are quiet; "
-        "the hint /*+ SET_VAR(lock_wait_timeout=1) */ belongs into it, because the thread that "
-        "takes a snapshot writes the row too: behind DDL that waits for the snapshot's own locks "
-        "it would wait for ever",
+        "the thread that takes a snapshot writes it too, and behind DDL that waits for the "
+        "snapshot's locks it would wait for ever",
     )
     keep_alive: Literal["true"] = Field(
         "true", alias="connect.keep.alive", description="a dead socket looks like an idle source"
