@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
 
@@ -104,8 +105,14 @@ def test_a_task_that_hangs_while_it_claims_to_run_is_restarted(
     capture: Capture, live_stack: Stack
 ) -> None:
     """Connect's own lie: RUNNING, while the worker that says so does nothing."""
-    # A lock on the heartbeat row: the query that writes it, and with it the reader, blocks.
-    capture.apply(capture.file({"database.query.timeout.ms": "0"}))
+    # A lock on the heartbeat row: the query that writes it, and with it the reader, blocks. As
+    # shipped, it waits for a second only.
+    query = json.loads(capture.write().read_text())["config"]["heartbeat.action.query"]
+    patient = query.replace("lock_wait_timeout=1)", "lock_wait_timeout=600)")
+    assert patient != query
+    capture.apply(
+        capture.file({"database.query.timeout.ms": "0", "heartbeat.action.query": patient})
+    )
     capture.commits_a_row()
     address = Address.of(load(capture.path).config, capture.environ)
     locker = pymysql.connect(
