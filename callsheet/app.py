@@ -19,7 +19,7 @@ from callsheet.codec.binding import AvroDialect, Dialect, JsonDialect
 from callsheet.codec.columnar import load_native
 from callsheet.codec.debezium import DebeziumDecoder
 from callsheet.codec.declared import load_declared
-from callsheet.codec.places import require_own_places
+from callsheet.codec.places import OwnPlaces
 from callsheet.codec.registry_tls import registry_tls
 from callsheet.codec.schema_registry import SchemaRegistry
 from callsheet.codec.topics import DecoderOptions
@@ -277,7 +277,7 @@ def decoder_of(pipeline: Pipeline) -> Decoder:
         native=load_native(),
         epochs=source.epochs,
         options=options,
-        judge=require_own_places,
+        judge=OwnPlaces(),
     )
     return with_rules(decoder, pipeline.settings.fields)
 

@@ -62,6 +62,11 @@ FRAME_SCHEMA: Final[Mapping[str, pl.DataType]] = {
 the types that :class:`callsheet.schema.Kind` states, null where there is no such image."""
 
 
+Edges = tuple[int, Sequence[int], int, Sequence[int]]
+"""Of one partition of a batch: the ``version`` of its first row, the numbers of all rows that share
+it with none between, and the same of its last row."""
+
+
 class Columns(Protocol):
     """Columns in a decoder's own memory. To make a frame of a few rows costs more than to decode
     them, so it is made when somebody asks for it.
@@ -73,9 +78,11 @@ class Columns(Protocol):
         """The least and the greatest ``ts_us``; there is at least one row."""
         ...
 
-    def repeats(self) -> bool:
-        """Whether rows next to each other in a partition have one ``version``. Not counted: rows of
-        a snapshot (all of a table's have one), a delete and a create that are one change of a key.
+    def places(self) -> tuple[bool, Mapping[int, Edges]]:
+        """Whether rows next to each other in a partition have one ``version``, and by number of the
+        partition where its rows begin and end. Not counted at all: rows of a snapshot or a sweep,
+        many of which have one; not counted as repeated: a delete and a create that are one change
+        of a key.
         """
         ...
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, cast
 
 import polars as pl
 
-from callsheet.batch import FRAME_SCHEMA
+from callsheet.batch import FRAME_SCHEMA, Edges
 from callsheet.codec.plan import PLAN_VERSION
 
 
@@ -22,7 +22,7 @@ class NativeColumns(Protocol):
         """The least and the greatest value of a column of integers."""
         ...
 
-    def repeats(self) -> bool: ...
+    def places(self) -> tuple[bool, Mapping[int, Edges]]: ...
     def ends(self) -> dict[int, int]: ...
 
 
@@ -83,8 +83,8 @@ class DecodedColumns:
             raise ValueError("no row has a time")
         return found
 
-    def repeats(self) -> bool:
-        return self.native.repeats()
+    def places(self) -> tuple[bool, Mapping[int, Edges]]:
+        return self.native.places()
 
     def ends(self) -> dict[int, int]:
         return self.native.ends()

@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, TypeVar, cast
+from functools import partial
+from typing import Final, Protocol, TypeVar, cast
 
 import polars as pl
 
@@ -46,9 +47,25 @@ class _Outcome:
     skipped: Counter[Skip] = field(default_factory=Counter)
     poison: list[Poison] = field(default_factory=list)
     truncations: list[Truncation] = field(default_factory=list)
+    is_judged: bool = True
 
     def reject(self, message: Message, fault: PoisonRecordError) -> None:
         self.poison.append(Poison(message, fault.reason, fault.detail))
+
+
+class Judge(Protocol):
+    """Looks at each batch on its own; ``again`` decodes messages of its topic without a judge."""
+
+    def __call__(self, batch: Batch, again: Callable[[Sequence[Message]], Sequence[Batch]]) -> None:
+        """Raises:
+        ParkTableError: nothing of the topic may be written.
+        """
+        ...
+
+
+def approve(batch: Batch, again: Callable[[Sequence[Message]], Sequence[Batch]]) -> None:
+    """A judge that finds no fault."""
+    del batch, again
 
 
 class DebeziumDecoder:
@@ -58,7 +75,7 @@ class DebeziumDecoder:
         dialect: :class:`AvroDialect` or :class:`JsonDialect`.
         native: the native decoder (:func:`load_native`); None: the row path alone.
         epochs: per logical source name, the base added to its binlog file ordinals.
-        judge: looks at each batch, and may raise ParkTableError.
+        judge: sees each batch before it is handed out, in the order of the poll.
     """
 
     def __init__(
@@ -68,7 +85,7 @@ class DebeziumDecoder:
         native: NativeModule | None,
         epochs: Mapping[str, int] | None = None,
         options: DecoderOptions | None = None,
-        judge: Callable[[Batch], None] = lambda _: None,
+        judge: Judge = approve,
     ) -> None:
         self._dialect, self._judge = dialect, judge
         self._options = options or DecoderOptions()
@@ -83,7 +100,9 @@ class DebeziumDecoder:
         with self._dialect.lookups():
             for topic, part in _by_topic(messages).items():
                 try:
-                    outcomes.append(self._topic(topic, part))
+                    outcome = _Outcome()
+                    self._topic(topic, part, outcome)
+                    outcomes.append(outcome)
                 except ParkTableError as fault:
                     parked.append(Park(topic, fault.reason, fault.detail))
         return _merged(outcomes, parked)
@@ -110,17 +129,21 @@ class DebeziumDecoder:
         images = {"before": result.before, "after": result.after}
         return event_of(topic, table.schema, {**result.columns, **place, **images})
 
+    def _again(self, topic: str, messages: Sequence[Message]) -> Sequence[Batch]:
+        outcome = _Outcome(is_judged=False)
+        self._topic(topic, messages, outcome)
+        return outcome.batches
+
     # --- one topic ------------------------------------------------------------------------------
 
-    def _topic(self, topic: str, messages: Sequence[Message]) -> _Outcome:
-        outcome = _Outcome()
+    def _topic(self, topic: str, messages: Sequence[Message], outcome: _Outcome) -> None:
         skip = skip_by_topic(topic, self._options)
         if skip is not None:
             outcome.skipped[skip] += len(messages)
-            return outcome
+            return
         records = self._records(messages, outcome)
         if not records.messages:
-            return outcome
+            return
         common = self._dialect.common_signature(topic, records)
         groups = [Group(common, records)]
         if common is None:
@@ -128,7 +151,6 @@ class DebeziumDecoder:
             groups = groups_of(sound, signatures.__getitem__)
         for group in groups:
             self._group(topic, group, outcome)
-        return outcome
 
     def _records(self, messages: Sequence[Message], outcome: _Outcome) -> Records:
         """What is left after tombstones and oversized values."""
@@ -263,7 +285,8 @@ class DebeziumDecoder:
         outcome: _Outcome,
     ) -> None:
         batch = _batch(topic, table.schema, columns, records)
-        self._judge(batch)
+        if outcome.is_judged:
+            self._judge(batch, partial(self._again, topic))
         outcome.batches.append(batch)
 
     # --- what is known --------------------------------------------------------------------------

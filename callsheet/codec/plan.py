@@ -16,7 +16,7 @@ from callsheet.codec.fields import Field, Unit
 from callsheet.codec.layout import Identity, Layout
 from callsheet.schema import Kind
 
-PLAN_VERSION: Final = 5
+PLAN_VERSION: Final = 6
 """As in ``native/src/lib.rs``: raised with every change of what a plan may say, or of what
 Python calls.
 """

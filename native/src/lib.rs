@@ -82,43 +82,61 @@ impl Columns {
     }
 
     /// Whether rows next to each other in a partition have one version, but for the two of a changed
-    /// primary key: a delete and a create of different IDs. Rows of a snapshot are passed over: all
-    /// of a table's have one.
-    fn repeats(&self) -> bool {
-        self.repeated().unwrap_or(false)
+    /// primary key: a delete and a create of different IDs. And per partition the version of its
+    /// first row and all rows that share it with none between, then the same of its last.
+    /// Rows of a snapshot and of a sweep are passed over: many have one place, and may.
+    fn places(&self) -> PyResult<(bool, BTreeMap<i32, Edges>)> {
+        self.edges().ok_or_else(|| PyRuntimeError::new_err("no versions"))
     }
 }
 
-/// The last rows of one partition that have one version.
-struct Run {
+/// The transaction of what a sweep writes begins so: `SWEEP` in callsheet/event.py.
+const SWEEP: &str = "callsheet-sweep:";
+
+type Edges = (i64, Vec<usize>, i64, Vec<usize>);
+
+/// Neighbours of one partition that have one version: its first, and its last so far.
+struct Runs {
     partition: i32,
-    version: i64,
-    first: usize,
-    rows: usize,
+    oldest: (i64, Vec<usize>),
+    newest: Option<(i64, Vec<usize>)>,
 }
 
 impl Columns {
     /// None where there are no such columns.
-    fn repeated(&self) -> Option<bool> {
+    fn edges(&self) -> Option<(bool, BTreeMap<i32, Edges>)> {
         let versions = self.0.column_by_name("version")?.as_primitive_opt::<types::Int64Type>()?;
         let places = self.0.column_by_name("partition")?.as_primitive_opt::<types::Int32Type>()?;
         let snapshot = self.0.column_by_name("snapshot")?.as_boolean_opt()?;
-        let mut runs: Vec<Run> = vec![];
-        for row in (0..self.0.len()).filter(|&row| !snapshot.value(row)) {
+        let transaction =
+            self.0.column_by_name("transaction_id").and_then(|c| c.as_string_view_opt());
+        let is_swept =
+            |row| transaction.is_some_and(|t| t.is_valid(row) && t.value(row).starts_with(SWEEP));
+        let mut found: Vec<Runs> = vec![];
+        let mut repeats = false;
+        for row in (0..self.0.len()).filter(|&row| !snapshot.value(row) && !is_swept(row)) {
             let (partition, version) = (places.value(row), versions.value(row));
-            let new = Run { partition, version, first: row, rows: 1 };
-            match runs.iter_mut().find(|run| run.partition == partition) {
-                Some(run) if run.version == version => {
-                    run.rows += 1;
-                    if run.rows > 2 || !self.is_move(run.first, row) {
-                        return Some(true);
-                    }
-                }
-                Some(run) => *run = new,
-                None => runs.push(new),
+            let Some(runs) = found.iter_mut().find(|runs| runs.partition == partition) else {
+                found.push(Runs { partition, oldest: (version, vec![row]), newest: None });
+                continue;
+            };
+            let current = runs.newest.as_mut().unwrap_or(&mut runs.oldest);
+            if current.0 == version {
+                current.1.push(row);
+                repeats |= current.1.len() > 2 || !self.is_move(current.1[0], row);
+            } else if let Some(newest) = &mut runs.newest {
+                newest.0 = version;
+                newest.1.clear();
+                newest.1.push(row);
+            } else {
+                runs.newest = Some((version, vec![row]));
             }
         }
-        Some(false)
+        let edges = |runs: Runs| {
+            let (newest, last) = runs.newest.unwrap_or_else(|| runs.oldest.clone());
+            (runs.partition, (runs.oldest.0, runs.oldest.1, newest, last))
+        };
+        Some((repeats, found.into_iter().map(edges).collect()))
     }
 
     fn is_move(&self, one: usize, other: usize) -> bool {
@@ -475,7 +493,7 @@ impl Bulk {
 }
 
 /// Raised with every change of what a plan may say, or of what Python calls: it uses no module of another version.
-const PLAN_VERSION: u32 = 5;
+const PLAN_VERSION: u32 = 6;
 
 #[pymodule]
 fn callsheet_native(module: &Bound<'_, PyModule>) -> PyResult<()> {

@@ -13,7 +13,7 @@ from callsheet.codec.binding import JsonDialect
 from callsheet.codec.columnar import load_native
 from callsheet.codec.debezium import DebeziumDecoder
 from callsheet.codec.declared import declared_schema
-from callsheet.codec.places import require_own_places
+from callsheet.codec.places import OwnPlaces
 from callsheet.event import SWEEP
 from tests.support.envelopes import FakeMessage, an_envelope, compact, envelope_schema, nullable
 
@@ -28,7 +28,7 @@ def decoder(request: pytest.FixtureRequest) -> DebeziumDecoder:
     native = load_native() if request.param == "native" else None
     if request.param == "native" and native is None:
         pytest.skip("callsheet_native is not installed")
-    return DebeziumDecoder(JsonDialect({TOPIC: DECLARED}), native=native, judge=require_own_places)
+    return DebeziumDecoder(JsonDialect({TOPIC: DECLARED}), native=native, judge=OwnPlaces())
 
 
 def a_row(identifier: int, rate: float | None = None) -> dict[str, Any]:
@@ -127,3 +127,84 @@ def test_what_does_not_decode_beside_it_is_read_again_too(decoder: DebeziumDecod
     found = decoder.decode([*messages, FakeMessage(GARBAGE, None, TOPIC, 0, 2)])
     assert len(found.parked) == 1
     assert (found.batches, found.poison) == ([], [])
+
+
+def polled(
+    decoder: DebeziumDecoder, polls: Sequence[Sequence[dict[str, Any]]], first_offset: int = 0
+) -> list[Decoded]:
+    """Each poll behind or before enough good rows that the columnar path takes them."""
+    found: list[Decoded] = []
+    offset = first_offset
+    for number, envelopes in enumerate(polls):
+        good = [created(1_000 + n, pos=1_000 + n) for n in range(100)]
+        later = [created(2_000 + n, pos=9_000 + n) for n in range(100)]
+        whole = [*good, *envelopes] if not number else [*envelopes]
+        whole += later if number and number == len(polls) - 1 else []
+        found.append(decoder.decode([message(each, 0, offset + n) for n, each in enumerate(whole)]))
+        offset += len(whole)
+    return found
+
+
+@pytest.mark.parametrize(
+    "polls",
+    [
+        [[updated(1, 1.0)], [updated(1, 2.0)]],
+        [[created(1)], [deleted(1)]],
+        # A key that changes, and something else besides.
+        [[deleted(1)], [created(2), updated(2, 1.0)]],
+        [[deleted(1), created(2)], [updated(2, 1.0)]],
+        [[deleted(1)], [created(2)], [updated(2, 1.0)]],
+        # A repetition does not make it forget.
+        [[updated(1, 1.0)], [updated(1, 1.0)], [updated(1, 2.0)]],
+        # Rows that are not looked at come between.
+        [
+            [updated(1, 1.0)],
+            [an_envelope("r", after=a_row(9), snapshot="incremental"), updated(1, 2.0)],
+        ],
+    ],
+)
+def test_a_poll_that_ends_between_two_changes_at_one_place_hides_neither(
+    decoder: DebeziumDecoder, polls: Sequence[Sequence[dict[str, Any]]]
+) -> None:
+    *before, last = polled(decoder, polls)
+    assert [found.parked for found in before] == [[]] * len(before)
+    assert [(park.topic, park.reason) for park in last.parked] == [(TOPIC, "shared place")]
+    assert last.batches == []
+
+
+@pytest.mark.parametrize(
+    "polls",
+    [
+        [[updated(1, 1.0)], [updated(1, 1.0)]],
+        [[deleted(1)], [created(2)]],
+        [[deleted(1), created(2)], [deleted(1), created(2)]],
+        [[deleted(1)], [created(2), deleted(1)], [created(2)]],
+        [[created(1, row=0)], [created(2, row=1)]],
+        [[updated(1, 1.0)], [updated(1, 2.0, pos=5_000)]],
+    ],
+)
+def test_a_poll_may_end_between_what_may_share_a_place(
+    decoder: DebeziumDecoder, polls: Sequence[Sequence[dict[str, Any]]]
+) -> None:
+    assert [found.parked for found in polled(decoder, polls)] == [[]] * len(polls)
+
+
+def test_what_parked_its_table_parks_it_whenever_it_is_read_again(
+    decoder: DebeziumDecoder,
+) -> None:
+    first, second, third = ([message(updated(1, float(n)), 0, n)] for n in range(3))
+    assert decoder.decode(first).parked == []
+    for _ in range(3):
+        assert len(decoder.decode(second).parked) == 1
+        assert decoder.decode(first).parked == []
+    assert len(decoder.decode([*first, *second]).parked) == 1
+    assert len(decoder.decode(third).parked) == 1
+
+
+def test_a_record_that_is_read_over_and_over_is_kept_once() -> None:
+    judge = OwnPlaces()
+    decoder = DebeziumDecoder(JsonDialect({TOPIC: DECLARED}), native=load_native(), judge=judge)
+    for _ in range(10):
+        assert decoder.decode([message(updated(1, 1.0), 0, 7)]).parked == []
+    _, kept = judge._ends[TOPIC][0]
+    assert len(kept) == 1
