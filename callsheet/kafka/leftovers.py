@@ -1,11 +1,13 @@
-"""What brokers have forgotten to end of a transaction that was taken back."""
+"""What brokers have forgotten to end of a transaction that was committed or taken back."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+import re
+from collections.abc import Collection
+from dataclasses import dataclass, field
 from typing import Final
 
-from confluent_kafka import Producer, TopicPartition
+from confluent_kafka import KafkaError, Producer, TopicPartition
 
 from callsheet.batch import Partition
 from callsheet.kafka.calls import Calls, LostError, State
@@ -13,18 +15,98 @@ from callsheet.ports import Deadline
 
 KEY: Final = b"callsheet"
 _DOING: Final = "ending what was taken back"
+_NEVER_UP: Final = re.compile(r"in state (?!UP\b)")
 
 
-def end_leftovers(
-    client: Producer, calls: Calls, topics: Collection[str], deadline: Deadline
+def unsettles(error: KafkaError) -> bool:
+    """Does what the client reports of a broker leave it open how its last transaction ended? A
+    broker that was away before, and still is, comes up in each attempt to connect, for hours where
+    it is one of several.
+    """
+    unknown = error.code() == KafkaError._RESOLVE  # noqa: SLF001 - librdkafka's spelling
+    return not unknown and _NEVER_UP.search(error.str()) is None
+
+
+@dataclass(slots=True)
+class Leftovers:
+    """Which topics may hold records of a producer that no marker has ended.
+
+    Before a broker takes records of a producer's next transaction it has ended the last one, or has
+    forgotten it; and it forgets only when brokers were away. So with none lost meanwhile, nothing
+    is left of any but the last.
+    """
+
+    topics: set[str] = field(default_factory=set)
+    are_there: bool = False
+    is_in_doubt: bool = False
+    """Were brokers lost since the last transaction was to be ended?"""
+    _last: set[str] | None = None
+    """Its topics; None: there is none, or it is taken back."""
+    _is_haunted: bool = False
+    _ended: set[str] = field(default_factory=set)
+
+    @property
+    def may_be_the_last(self) -> bool:
+        """Is it in doubt whether the end of the last transaction has reached all partitions?"""
+        return self.is_in_doubt and self._last is not None
+
+    @property
+    def has_last(self) -> bool:
+        return self._last is not None
+
+    def asked(self, topics: Collection[str]) -> None:
+        """What was sent to these topics is to be committed: all that came before has ended."""
+        self._last, self.is_in_doubt = set(topics), False
+
+    def take(self, topics: Collection[str]) -> None:
+        """A transaction with these topics was taken back, or nobody knows how it ended."""
+        self.topics |= {*topics, *(self._last or ())}
+        self._last = None
+        self.are_there = True
+
+    def found(self) -> None:
+        """Offsets of the group are held by a predecessor of our name that is gone. What it has
+        written to we learn only as we come to write there ourselves.
+        """
+        self.are_there = self._is_haunted = True
+
+    def may_be_in(self, topic: str) -> bool:
+        """Note the topic, if so: it has to be ended before anything is sent there."""
+        if not self._is_haunted or topic in self._ended:
+            return False
+        self.topics.add(topic)
+        self.are_there = True
+        return True
+
+    def ended(self) -> None:
+        """:func:`end_leftovers` has been there: the last transaction now."""
+        self._ended |= self.topics
+        self._last, self.topics = self.topics, set()
+        self.are_there = False
+
+
+def end_leftovers(  # noqa: PLR0913 - what, by whom, of which group
+    client: Producer,
+    calls: Calls,
+    topics: Collection[str],
+    deadline: Deadline,
+    *,
+    held: Collection[Partition] = (),
+    membership: object = None,
 ) -> None:
-    """Abort once more whatever this producer has open in these topics.
+    """Abort once more whatever this producer has open in these topics, and of the offsets of the
+    group that ``membership`` proves: no matter which of its partitions are ``held``, their offsets
+    are all in one place. None held: of no group.
 
-    Seen with Kafka 4.3 when a broker was killed, or frozen: it takes an abort as complete while its
-    partitions have no leader yet, and their markers are never written. The next marker of the same
-    producer then ends what it wrote before as well: a commit shows records that were taken back,
-    and that we have sent anew since. So the next marker in each partition is one more abort's: of a
-    record with ``KEY`` and no value, which readers of committed records never see.
+    Kafka 4.3 takes a transaction as complete, be it committed or aborted, without writing the
+    markers of a partition that has no leader in the moment when they are due. Seen when the only
+    broker was killed, or frozen: when it comes back, all that it leads has no leader for a while,
+    and its coordinator goes on with the markers of what was decided before. Offsets in that state
+    are told to nobody, and the next marker of the same producer ends what it wrote before as well,
+    as its own. So the next marker everywhere is one more abort's, records and offsets alike: what
+    has been forgotten is taken back as a whole, and read again; what had been ended stays. In a
+    topic it needs a record: it has ``KEY`` and no value, and no reader of committed records sees
+    it.
 
     Raises:
         LostError: it was not done in time, or the brokers refuse.
@@ -44,33 +126,9 @@ def end_leftovers(
     # What is still waiting here when it is aborted is thrown away, and gets no marker.
     if client.flush(deadline.remaining_s()):
         raise LostError(f"{_DOING}: no acknowledgement in time", State.UNKNOWN)
+    if held:
+        offsets = [TopicPartition(p.topic, p.number, 0) for p in held]
+        calls.insist(
+            lambda s: client.send_offsets_to_transaction(offsets, membership, s), _DOING, deadline
+        )
     calls.insist(client.abort_transaction, _DOING, deadline)
-
-
-def end_offsets(
-    client: Producer,
-    calls: Calls,
-    partitions: Iterable[Partition],
-    membership: object,
-    deadline: Deadline,
-) -> None:
-    """Abort once more whatever this producer has open of the group's offsets.
-
-    Seen with Kafka 4.3: a broker frozen for a minute took an abort as complete while no partition
-    had a leader, and the offsets' own never got the marker; nobody can read them from then on. A
-    marker counts for all that its producer has open in a partition, so one more transaction there,
-    aborted, ends it. What is sent in it is never committed.
-
-    Raises:
-        LostError: it was not done in time.
-        KafkaException: a transaction cannot begin.
-        FatalError, ConfigError: no transaction of ours will ever do.
-    """
-    held = [TopicPartition(p.topic, p.number, 0) for p in partitions]
-    client.begin_transaction()
-    calls.insist(
-        lambda s: client.send_offsets_to_transaction(held, membership, s),
-        "taking back offsets",
-        deadline,
-    )
-    calls.insist(client.abort_transaction, "aborting the transaction", deadline)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 from functools import partial
 from random import Random
@@ -15,9 +15,9 @@ from structlog.typing import FilteringBoundLogger
 
 from callsheet.backoff import Backoff, Outage
 from callsheet.batch import Offset, Partition
-from callsheet.errors import CallsheetError, ConfigError, RetryableError
+from callsheet.errors import CallsheetError, ConfigError, FencedError, RetryableError
 from callsheet.kafka.calls import Calls, LostError, State
-from callsheet.kafka.leftovers import end_leftovers, end_offsets
+from callsheet.kafka.leftovers import Leftovers, end_leftovers, unsettles
 from callsheet.kafka.settings import Connection, transaction_config
 from callsheet.kafka.troubles import ClientTroubles
 from callsheet.kafka.unacknowledged import Unacknowledged
@@ -28,6 +28,13 @@ _NAP_S = 0.05
 _ABORT_S = 5.0
 _PURGED = (KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT)  # noqa: SLF001 - librdkafka's names
 _HINT = "is the broker up? `callsheet stack status`"
+_DOUBT = "brokers were lost, and may have forgotten to end the last transaction"
+
+
+def _close(client: Producer) -> None:
+    """Whatever it still tries to abort is ended by its successor, and it may well be refused."""
+    with suppress(Exception):
+        client.close()
 
 
 class TransactionalProducer:
@@ -51,7 +58,7 @@ class TransactionalProducer:
     ) -> None:
         self._log, self._clock = log, clock
         self._budget_s, self._most_bytes = budget_s, in_flight_bytes
-        troubles = ClientTroubles(log, clock)
+        self._troubles = ClientTroubles(log, clock)
         self._config: dict[str, object] = {
             **transaction_config(
                 connection,
@@ -59,7 +66,6 @@ class TransactionalProducer:
                 max_message_bytes=max_message_bytes,
                 budget_s=budget_s,
             ),
-            "error_cb": troubles.note,
             "delivery.report.only.error": True,
             "log_level": 0,
         }
@@ -71,21 +77,28 @@ class TransactionalProducer:
         self._generation = 0
         self._touched: set[str] = set()
         """Topics of the open transaction."""
-        self._leftovers: set[str] = set()
-        """Topics of those that were taken back: see :func:`end_leftovers`."""
+        self._leftovers = Leftovers()
+        self._group: Callable[[], tuple[Collection[Partition], object]] | None = None
         self._sent = Unacknowledged()
         self._client = self._new_client()
 
     def _new_client(self) -> Producer:
         self._generation += 1
         report = partial(self._delivered, self._generation)
+        note = partial(self._troubled, self._generation)
         try:
-            return Producer({**self._config, "on_delivery": report})
+            return Producer({**self._config, "on_delivery": report, "error_cb": note})
         except KafkaException as error:
             raise ConfigError(
                 f"the Kafka client does not take its settings: {error.args[0].str()}",
                 hint="look at kafka.properties in the pipeline file",
             ) from error
+
+    def join(self, group: Callable[[], tuple[Collection[Partition], object]]) -> None:
+        """Offsets are committed with what is sent: ``group`` tells whose, and the proof that we are
+        a member; raises FencedError.
+        """
+        self._group = group
 
     # --- the port -------------------------------------------------------------------------------
 
@@ -106,7 +119,8 @@ class TransactionalProducer:
     def make_room(self, size_bytes: int, deadline: Deadline) -> None:
         if self.failure:
             return
-        self._begin(deadline)
+        if not self._begin(deadline):
+            return
         while self._is_full_for(size_bytes):
             if deadline.expired():
                 raise RetryableError("the brokers do not acknowledge in time", hint=_HINT)
@@ -115,6 +129,8 @@ class TransactionalProducer:
     def send(self, topic: str, records: Iterable[OutgoingRecord]) -> list[int]:
         if not self._is_open and not self.failure:
             self._begin_or_fail()
+        if self._leftovers.may_be_in(topic):
+            self.fail(f"{topic} may hold what a predecessor left open")
         if self.failure:
             return []
         self._touched.add(topic)
@@ -146,6 +162,11 @@ class TransactionalProducer:
         """Is there anything that nobody has committed or aborted?"""
         return self._is_open
 
+    @property
+    def has_leftovers(self) -> bool:
+        """Is there anything that has to be ended once more before the next transaction?"""
+        return self._leftovers.are_there
+
     def commit(
         self, offsets: Mapping[Partition, Offset], membership: object, deadline: Deadline
     ) -> bool:
@@ -157,16 +178,24 @@ class TransactionalProducer:
         """
         if self.failure:
             return False
-        self._begin(deadline)
+        if not self._begin(deadline):
+            return False
         wanted = [TopicPartition(p.topic, p.number, offset) for p, offset in offsets.items()]
         client = self._client
         try:
+            self.flush(deadline)
+            if self._is_doubtful():
+                return False
             if wanted:
                 self._calls.insist(
                     lambda s: client.send_offsets_to_transaction(wanted, membership, s),
                     "adding the offsets to the transaction",
                     deadline,
                 )
+            # All of it is acknowledged, so the one before was ended before any doubt came up.
+            if self._is_doubtful():
+                return False
+            self._leftovers.asked(self._touched)
             self._calls.insist(client.commit_transaction, "committing the transaction", deadline)
         except LostError as error:
             self.fail(str(error))
@@ -182,12 +211,14 @@ class TransactionalProducer:
 
     def flush(self, deadline: Deadline) -> None:
         """Until the brokers have all that was sent; what they do not take in time is lost."""
-        self._client.flush(deadline.remaining_s())
+        self._client.flush(max(_NAP_S, deadline.remaining_s()))
         if len(self._client):
             self.fail("the brokers do not acknowledge in time")
 
     def start_over(self) -> None:
         """Take back what is open, and go on as if nothing had been sent since the last commit."""
+        if self._is_open or self._leftovers.has_last:
+            self._leftovers.take(self._touched)
         if self._is_open:
             self._abort()
         self._forget_open()
@@ -197,28 +228,30 @@ class TransactionalProducer:
         """A client that was replaced ends its predecessor's transaction as soon as it can: the
         group tells nobody an offset that a transaction is still holding.
         """
+        if not self._is_open:
+            self._is_doubtful()
         if not self._is_ready and not self.failure and not self._absence.wait_s():
             with suppress(RetryableError):
                 self.open(Deadline.after(self._clock, 1.0))
 
-    def disown(self, partitions: Iterable[Partition], membership: object) -> bool:
-        """End a transaction of ours that holds these offsets: see :func:`end_offsets`.
+    def disown(self) -> bool:
+        """End a transaction of ours, or of a predecessor of the same name, that holds offsets of
+        the group: see :func:`end_leftovers`.
 
         Returns False if it could not be done now. Whoever is not ready has nothing to disown yet:
         :meth:`revive` comes first.
         """
         if not self._is_ready or self._is_open or self.failure:
             return False
-        deadline = Deadline.after(self._clock, self._budget_s)
+        if not self._leftovers.are_there:
+            self._leftovers.found()
         try:
-            end_offsets(self._client, self._calls, partitions, membership, deadline)
+            self._end_leftovers(Deadline.after(self._clock, self._budget_s))
         except KafkaException as error:
             self._replace(LostError(f"taking back offsets: {error.args[0].str()}", State.LOST))
-            return False
         except LostError as error:
             self._replace(error)
-            return False
-        return True
+        return not self._leftovers.are_there
 
     def close(self) -> None:
         """Nothing is raised: whoever closes may be on the way out because of an error already, and
@@ -234,14 +267,20 @@ class TransactionalProducer:
 
     # --- inside ---------------------------------------------------------------------------------
 
-    def _begin(self, deadline: Deadline) -> None:
+    def _begin(self, deadline: Deadline) -> bool:
+        """Is a transaction open now? Else :attr:`failure` says why not."""
         if self._is_open:
-            return
+            return True
         self.open(deadline)
+        if self._is_doubtful():
+            return False
         doing = "beginning a transaction"
         try:
             self._end_leftovers(deadline)
             self._client.begin_transaction()
+        except FencedError as error:
+            self.fail(error.message)
+            return False
         except (KafkaException, LostError) as error:
             if isinstance(error, LostError):
                 lost = error
@@ -252,14 +291,33 @@ class TransactionalProducer:
             self._replace(lost)
             raise RetryableError(str(lost), hint=_HINT) from error
         self._is_open = True
+        return True
 
     def _end_leftovers(self, deadline: Deadline) -> None:
-        if not self._leftovers:
+        if not self._leftovers.are_there:
             return
-        end_leftovers(self._client, self._calls, self._leftovers, deadline)
+        held, membership = self._group() if self._group else ((), None)
+        if self._group and not held:
+            raise FencedError("ending what was taken back: no partition is ours")
+        self._leftovers.is_in_doubt = False
+        client, topics = self._client, self._leftovers.topics
+        end_leftovers(client, self._calls, topics, deadline, held=held, membership=membership)
+        self._client.poll(0)
         if self.failure:  # a delivery report said so meanwhile
             raise LostError(self.failure, State.LOST)
-        self._leftovers.clear()
+        if self._leftovers.is_in_doubt:
+            raise LostError(_DOUBT, State.LOST)
+        self._leftovers.ended()
+
+    def _is_doubtful(self) -> bool:
+        """Have brokers been lost since the last commit was asked for? Then it may never be ended
+        in some partitions, and whatever is aborted there next takes it along. So this is a failure:
+        all is read again from what the group has once :meth:`_end_leftovers` has been there.
+        """
+        self._client.poll(0)
+        if self._leftovers.may_be_the_last:
+            self.fail(_DOUBT)
+        return bool(self.failure)
 
     def _begin_or_fail(self) -> None:
         try:
@@ -275,6 +333,11 @@ class TransactionalProducer:
         if verdict(error) is Verdict.STOP:
             self._calls.refusal = self._calls.refusal or error
 
+    def _troubled(self, generation: int, error: KafkaError) -> None:
+        self._troubles.note(error)
+        if generation == self._generation and unsettles(error):
+            self._leftovers.is_in_doubt = True
+
     def _fail_by(self, error: KafkaError, doing: str) -> None:
         self.fail(f"{doing}: {error.str()}")
         if verdict(error) is Verdict.STOP:
@@ -284,7 +347,6 @@ class TransactionalProducer:
         deadline = Deadline.after(self._clock, _ABORT_S)
         try:
             self._calls.insist(self._client.abort_transaction, "aborting the transaction", deadline)
-            self._leftovers |= self._touched
         except LostError as error:
             self._replace(error)
         if self._calls.refusal is not None:
@@ -296,7 +358,7 @@ class TransactionalProducer:
             self._log.warning("transactional producer replaced", cause=str(why))
         old, self._client = self._client, self._new_client()
         self._is_ready = False
-        self._leftovers |= self._touched
+        self._leftovers.take(self._touched)
         self._forget_open()
         if why.state is not State.STUCK:
             self._release(old)
@@ -305,7 +367,7 @@ class TransactionalProducer:
     def _release(self, client: Producer) -> None:
         """In a thread: letting go of a client waits for brokers that may not answer."""
         client.purge(blocking=False)
-        threading.Thread(target=client.close, name="kafka-release", daemon=True).start()
+        threading.Thread(target=_close, args=[client], name="kafka-release", daemon=True).start()
 
     def _forget_open(self) -> None:
         self._is_open = False

@@ -36,6 +36,8 @@ HELD_S: Final = 15.0
 :meth:`TransactionalProducer.disown`. Any transaction that ends by itself has ended sooner, but for
 one of another worker that died, and that one we leave alone.
 """
+_OURS_S: Final = 1.0
+"""The same where a transaction of our own may hold them."""
 
 
 class TransactionalConsumer:
@@ -58,6 +60,11 @@ class TransactionalConsumer:
         self._budget_s, self._clock = budget_s, clock
         self._answers: deque[Mapping[Partition, Offset] | RetryableError] = deque()
         self._waiting_since_s: float | None = None
+        producer.join(self._group)
+
+    def _group(self) -> tuple[Collection[Partition], object]:
+        held = self._consumer.assignment() | self._consumer.waiting
+        return held, self._consumer.membership()
 
     def subscribe(self, topics: Sequence[str], listener: RebalanceListener) -> None:
         self._answers.clear()
@@ -75,10 +82,10 @@ class TransactionalConsumer:
             self._waiting_since_s = None
         elif self._waiting_since_s is None:
             self._waiting_since_s = now_s
-        elif now_s >= self._waiting_since_s + HELD_S:
+        elif now_s >= self._waiting_since_s + (_OURS_S if self._producer.has_leftovers else HELD_S):
             self._waiting_since_s = now_s
             with suppress(FencedError):
-                self._producer.disown(waiting, self._consumer.membership())
+                self._producer.disown()
 
     def ends(self) -> Mapping[Partition, Offset]:
         return self._consumer.ends()

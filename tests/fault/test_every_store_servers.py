@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from random import Random
 from typing import Final
 from uuid import uuid4
 
@@ -48,12 +49,15 @@ BRIEFLY: Final = {
     "hive": Mode.STOPPED,
 }
 """What `make test` does."""
+DEATHS: Final = 10
 MOST_CHANGES: Final = 30_000
 """Of one scene: each proof reads all of the audit's files, small ones here."""
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Every way, or what is brief, for tests that name their server or take those of the rest."""
+    if "server" not in metafunc.fixturenames:
+        return
     own = {"test_the_registry": ["registry"], "test_hiveserver": ["hive"]}
     rest = [name for name in SERVERS if name not in ("registry", "hive")]
     chosen = [
@@ -149,6 +153,25 @@ def test_a_server(scene: Scene, server: str, mode: Mode, pytestconfig: pytest.Co
             with scene.servers[server].faulty(mode):
                 stay(scene, seconds)
             found.recovery_s = scene.catch_up()
+        found.changes = load.changes
+        scene.settle()
+        scene.verify()
+    assert_unharmed(scene)
+
+
+def test_brokers_that_die_again_and_again(scene: Scene, pytestconfig: pytest.Config) -> None:
+    """In whatever moment of a transaction: what they forget of one shows in the next."""
+    if not is_whole_matrix(pytestconfig):
+        pytest.skip("make test-faults")
+    with measured(pytestconfig, "kafka", f"killed {DEATHS} times, at any moment") as found:
+        moments = Random()
+        with scene.load() as load:
+            for _ in range(DEATHS):
+                works(scene)
+                stay(scene, moments.uniform(0.5, 3.0))
+                with scene.servers["kafka"].faulty(Mode.STOPPED):
+                    stay(scene, moments.uniform(0.0, 1.0))
+                found.recovery_s = max(found.recovery_s, scene.catch_up())
         found.changes = load.changes
         scene.settle()
         scene.verify()

@@ -1,7 +1,8 @@
-"""What a transaction left in its topics is aborted once more before anything else is sent there."""
+"""What a transaction may have left is aborted once more before anything else is sent."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,25 +10,48 @@ import pytest
 import structlog
 from confluent_kafka import KafkaError, KafkaException
 
-from callsheet.errors import RetryableError
+from callsheet.batch import Partition
+from callsheet.errors import FencedError, RetryableError
 from callsheet.kafka import producer as module
-from callsheet.kafka.leftovers import KEY
+from callsheet.kafka.leftovers import KEY, unsettles
 from callsheet.kafka.producer import TransactionalProducer
 from callsheet.kafka.settings import Connection
 from callsheet.ports import Deadline, SystemClock
 
-TOPIC = "films"
+TOPIC, OTHER = "films", "talent"
+DISCONNECTED = "127.0.0.1:9092/1: Disconnected (after 4711ms in state UP)"
+REFUSED = "127.0.0.1:9092/1: Connect to ipv4#127.0.0.1:9092 failed (after 0ms in state CONNECT)"
+
+
+@dataclass
+class Brokers:
+    """What the client is asked for, and what goes wrong: calls that ``fails`` names do, however
+    often they are repeated; in the call ``lost_in`` a connection breaks, and the call succeeds.
+    """
+
+    notes: list[Any] = field(default_factory=list)
+    fails: set[str] = field(default_factory=set)
+    lost_in: str = ""
+    report: Any = None
+
+    def lose(self, text: str = DISCONNECTED) -> None:
+        self.report(KafkaError(KafkaError._TRANSPORT, text))
+
+    def take(self) -> list[Any]:
+        taken, self.notes = self.notes, []
+        return taken
 
 
 class Client:
-    """Notes what it is asked for; ``fails``: the calls that do, however often they are repeated."""
+    def __init__(self, config: dict[str, Any], brokers: Brokers) -> None:
+        self._brokers = brokers
+        brokers.report = config["error_cb"]
 
-    def __init__(self, notes: list[Any], fails: list[str]) -> None:
-        self._notes, self._fails = notes, fails
-
-    def _note(self, what: Any) -> None:
-        self._notes.append(what)
-        if what in self._fails:
+    def _note(self, what: str) -> None:
+        self._brokers.notes.append(what)
+        if what == self._brokers.lost_in:
+            self._brokers.lose()
+        if what in self._brokers.fails:
             raise KafkaException(KafkaError(KafkaError._TIMED_OUT, what, retriable=True))
 
     def __len__(self) -> int:
@@ -40,7 +64,7 @@ class Client:
         self._note("begin")
 
     def produce(self, topic: str, value: Any, key: Any, **place: Any) -> None:
-        self._notes.append((topic, key, value, place.get("partition")))
+        self._brokers.notes.append((topic, key, place.get("partition")))
 
     def send_offsets_to_transaction(self, *_: Any) -> None:
         self._note("offsets")
@@ -67,85 +91,258 @@ class Client:
 
 
 @pytest.fixture
-def fails() -> list[str]:
-    return []
+def brokers() -> Brokers:
+    return Brokers()
 
 
 @pytest.fixture
-def notes() -> list[Any]:
-    return []
-
-
-@pytest.fixture
-def producer(
-    notes: list[Any], fails: list[str], monkeypatch: pytest.MonkeyPatch
-) -> TransactionalProducer:
-    monkeypatch.setattr(module, "Producer", lambda config: Client(notes, fails))
+def producer(brokers: Brokers, monkeypatch: pytest.MonkeyPatch) -> TransactionalProducer:
+    """Of nobody's group."""
+    monkeypatch.setattr(module, "Producer", lambda config: Client(config, brokers))
     return TransactionalProducer(
         Connection("127.0.0.1:1"), "test", max_message_bytes=1 << 20, in_flight_bytes=1 << 20,
         budget_s=1, log=structlog.get_logger(), clock=SystemClock(),
     )  # fmt: skip
 
 
-def write(producer: TransactionalProducer, value: bytes) -> bool:
+@pytest.fixture
+def member(producer: TransactionalProducer) -> TransactionalProducer:
+    producer.join(lambda: ([Partition("source", 3)], "member"))
+    return producer
+
+
+def write(producer: TransactionalProducer, topic: str = TOPIC) -> bool:
     producer.make_room(1, soon())
-    producer.send(TOPIC, [(b"1", value, [])])
-    return producer.commit({}, None, soon())
+    producer.send(topic, [(b"1", b"a", [])])
+    return producer.commit({Partition("source", 3): 7}, "member", soon())
 
 
 def soon() -> Deadline:
     return Deadline.after(SystemClock(), 0.2)
 
 
-ENDED = ["begin", (TOPIC, KEY, None, 0), (TOPIC, KEY, None, 1), "flush", "abort"]
+def ended(*topics: str, offsets: bool = True) -> list[Any]:
+    records = [(topic, KEY, number) for topic in topics for number in (0, 1)]
+    return ["begin", *records, "flush", *(["offsets"] if offsets else []), "abort"]
 
 
-def sent(value: bytes) -> list[Any]:
-    return ["begin", (TOPIC, b"1", value, None), "commit"]
+def sent(topic: str = TOPIC) -> list[Any]:
+    return ["begin", (topic, b"1", None), "flush", "offsets", "commit"]
 
 
-def test_after_a_commit_nothing_is_left(producer: TransactionalProducer, notes: list[Any]) -> None:
-    assert write(producer, b"a")
-    assert write(producer, b"b")
-    assert notes == ["init", *sent(b"a"), *sent(b"b")]
+def test_after_a_commit_nothing_is_left(member: TransactionalProducer, brokers: Brokers) -> None:
+    assert write(member)
+    assert write(member)
+    assert brokers.notes == ["init", *sent(), *sent()]
 
 
 def test_what_was_aborted_is_aborted_once_more(
-    producer: TransactionalProducer, notes: list[Any]
+    member: TransactionalProducer, brokers: Brokers
+) -> None:
+    member.make_room(1, soon())
+    member.send(TOPIC, [(b"1", b"a", [])])
+    member.start_over()
+    brokers.take()
+    assert write(member)
+    assert write(member)
+    assert brokers.notes == [*ended(TOPIC), *sent(), *sent()]
+
+
+def test_who_commits_no_offsets_takes_none_back(
+    producer: TransactionalProducer, brokers: Brokers
 ) -> None:
     producer.make_room(1, soon())
     producer.send(TOPIC, [(b"1", b"a", [])])
     producer.start_over()
-    notes.clear()
-    assert write(producer, b"a")
-    assert write(producer, b"b")
-    assert notes == [*ENDED, *sent(b"a"), *sent(b"b")]
+    brokers.take()
+    producer.make_room(1, soon())
+    assert brokers.notes == [*ended(TOPIC, offsets=False), "begin"]
+
+
+def test_the_last_commit_may_be_among_what_is_left(
+    member: TransactionalProducer, brokers: Brokers
+) -> None:
+    """Its markers may be missing where the next one has nothing, and both have offsets."""
+    assert write(member, OTHER)
+    member.make_room(1, soon())
+    member.send(TOPIC, [(b"1", b"a", [])])
+    member.start_over()
+    brokers.take()
+    assert write(member)
+    assert brokers.notes == [*ended(TOPIC, OTHER), *sent()]
 
 
 def test_what_a_lost_client_left_is_aborted_by_its_successor(
-    producer: TransactionalProducer, notes: list[Any], fails: list[str]
+    member: TransactionalProducer, brokers: Brokers
 ) -> None:
-    fails.append("commit")
-    assert not write(producer, b"a")
-    assert producer.failure
-    producer.start_over()
-    fails.clear()
-    notes.clear()
-    assert write(producer, b"a")
-    assert notes == ["init", *ENDED, *sent(b"a")]
+    brokers.fails.add("commit")
+    assert not write(member)
+    assert member.failure
+    member.start_over()
+    brokers.fails.clear()
+    brokers.take()
+    assert write(member)
+    assert brokers.notes == ["init", *ended(TOPIC), *sent()]
 
 
-@pytest.mark.parametrize("step", ["flush", "abort"])
+@pytest.mark.parametrize("step", ["flush", "offsets", "abort"])
 def test_until_that_is_done_nothing_else_is_sent(
-    producer: TransactionalProducer, notes: list[Any], fails: list[str], step: str
+    member: TransactionalProducer, brokers: Brokers, step: str
 ) -> None:
-    producer.make_room(1, soon())
-    producer.send(TOPIC, [(b"1", b"a", [])])
-    producer.start_over()
-    fails.append(step)
+    member.make_room(1, soon())
+    member.send(TOPIC, [(b"1", b"a", [])])
+    member.start_over()
+    brokers.fails.add(step)
     with pytest.raises(RetryableError):
-        producer.make_room(1, soon())
-    fails.clear()
-    notes.clear()
-    assert write(producer, b"a")
-    assert notes == ["init", *ENDED, *sent(b"a")]
+        member.make_room(1, soon())
+    brokers.fails.clear()
+    brokers.take()
+    assert write(member)
+    assert brokers.notes == ["init", *ended(TOPIC), *sent()]
+
+
+# --- brokers were lost ----------------------------------------------------------------------------
+
+
+def test_brokers_lost_after_a_commit_put_it_in_doubt(
+    member: TransactionalProducer, brokers: Brokers
+) -> None:
+    """Whatever it was answered: all is read again from what the group has then."""
+    assert write(member)
+    brokers.lose()
+    brokers.take()
+    assert not write(member)
+    assert "brokers were lost" in member.failure
+    assert brokers.notes == []
+    member.start_over()
+    assert write(member)
+    assert brokers.notes == [*ended(TOPIC), *sent()]
+    assert write(member), "once"
+
+
+@pytest.mark.parametrize("step", ["begin", "flush", "offsets"])
+def test_brokers_lost_until_all_is_acknowledged_put_the_one_before_in_doubt(
+    member: TransactionalProducer, brokers: Brokers, step: str
+) -> None:
+    """Nothing of a transaction is taken before the one before is ended, or forgotten."""
+    assert write(member, OTHER)
+    brokers.lost_in = step
+    assert not write(member)
+    assert brokers.notes[-1] != "commit"
+    brokers.lost_in = ""
+    member.start_over()
+    brokers.take()
+    assert write(member)
+    assert brokers.notes == [*ended(TOPIC, OTHER), *sent()]
+
+
+def test_brokers_lost_while_a_commit_is_on_its_way_put_that_in_doubt(
+    member: TransactionalProducer, brokers: Brokers
+) -> None:
+    brokers.lost_in = "commit"
+    assert write(member), "so it was answered"
+    brokers.lost_in = ""
+    assert not write(member)
+
+
+def test_who_has_nothing_to_write_notices_too(
+    member: TransactionalProducer, brokers: Brokers
+) -> None:
+    assert write(member)
+    member.revive()
+    assert not member.failure
+    brokers.lose()
+    member.revive()
+    assert member.failure
+
+
+def test_brokers_lost_while_it_is_ended_once_more_let_it_be_ended_again(
+    member: TransactionalProducer, brokers: Brokers
+) -> None:
+    member.make_room(1, soon())
+    member.send(TOPIC, [(b"1", b"a", [])])
+    member.start_over()
+    brokers.lost_in = "abort"
+    with pytest.raises(RetryableError, match="brokers were lost"):
+        member.make_room(1, soon())
+    brokers.lost_in = ""
+    brokers.take()
+    assert write(member)
+    assert brokers.notes == ["init", *ended(TOPIC), *sent()]
+
+
+def test_brokers_lost_right_after_that_put_it_in_doubt_as_well(
+    member: TransactionalProducer, brokers: Brokers
+) -> None:
+    member.make_room(1, soon())
+    member.start_over()
+    member.make_room(1, soon())
+    brokers.lose()
+    assert not member.commit({}, "member", soon())
+
+
+def test_before_the_first_commit_there_is_nothing_to_doubt(
+    member: TransactionalProducer, brokers: Brokers
+) -> None:
+    brokers.lose()
+    assert write(member)
+    assert write(member)
+
+
+@pytest.mark.parametrize(
+    ("code", "text", "expected"),
+    [
+        (KafkaError._TRANSPORT, DISCONNECTED, True),
+        (KafkaError._TRANSPORT, "127.0.0.1:9092/1: 3 request(s) timed out: disconnect", True),
+        (KafkaError._ALL_BROKERS_DOWN, "1/1 brokers are down", True),
+        # One of several that is away for long, and comes up again and again.
+        (KafkaError._TRANSPORT, REFUSED, False),
+        (
+            KafkaError._TRANSPORT,
+            "b:9093/2: Receive failed (after 3ms in state SSL_HANDSHAKE)",
+            False,
+        ),
+        (KafkaError._RESOLVE, "Failed to resolve 'b:9092'", False),
+    ],
+)
+def test_what_brokers_are_lost_by(code: int, text: str, *, expected: bool) -> None:
+    assert unsettles(KafkaError(code, text)) is expected
+
+
+# --- a predecessor --------------------------------------------------------------------------------
+
+
+def test_what_held_offsets_may_have_left_something_in_each_topic(
+    member: TransactionalProducer, brokers: Brokers
+) -> None:
+    member.open(soon())
+    assert member.disown()
+    assert brokers.take() == ["init", *ended()]
+    member.make_room(1, soon())
+    for topic in (TOPIC, OTHER):
+        member.send(topic, [(b"1", b"a", [])])
+    assert "predecessor" in member.failure
+    member.start_over()
+    brokers.take()
+    assert write(member)
+    assert write(member, OTHER)
+    assert brokers.notes == [*ended(TOPIC, OTHER), *sent(), *sent(OTHER)]
+
+
+def test_who_is_no_member_ends_nothing(producer: TransactionalProducer) -> None:
+    def outside() -> Any:
+        raise FencedError("the group has let us go")
+
+    producer.join(outside)
+    producer.make_room(1, soon())
+    producer.start_over()
+    producer.make_room(1, soon())
+    assert "let us go" in producer.failure
+
+
+def test_who_has_no_partition_ends_nothing(producer: TransactionalProducer) -> None:
+    producer.join(lambda: ([], "member"))
+    producer.make_room(1, soon())
+    producer.start_over()
+    producer.make_room(1, soon())
+    assert "no partition is ours" in producer.failure
