@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from enum import Enum, auto
 from queue import Empty, SimpleQueue
@@ -12,7 +13,7 @@ from confluent_kafka import KafkaError, KafkaException
 from callsheet.kafka.verdicts import Verdict, stopping, verdict
 from callsheet.ports import Clock, Deadline
 
-_NAP_S = 0.05
+_NAP_S = _LOOK_S = 0.05
 _GRACE_S = 0.5
 """Beyond a call's own timeout, until it counts as stuck."""
 
@@ -43,19 +44,31 @@ class Calls:
     something was not delivered.
     """
 
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
+    def __init__(self, clock: Clock, is_cut_off: Callable[[], bool] = lambda: False) -> None:
+        """``is_cut_off``: has the client lost brokers lately? librdkafka 2.16 was seen to wait to
+        its time limit for a group's coordinator that had been back for long.
+        """
+        self._clock, self._is_cut_off = clock, is_cut_off
         self.refusal: KafkaError | None = None
 
-    def insist(self, call: Callable[[float], object], doing: str, deadline: Deadline) -> None:
-        """Never less than one try: it also hears of failures.
+    def insist(
+        self,
+        call: Callable[[float], object],
+        doing: str,
+        deadline: Deadline,
+        *,
+        outlasts_loss: bool = False,
+    ) -> None:
+        """Never less than one try: it also hears of failures. ``outlasts_loss``: of brokers.
 
         Raises:
             LostError: it failed, or the deadline came first.
             FatalError, ConfigError: it will never succeed.
         """
         while True:
-            fault = _fault_of(call, max(_NAP_S, deadline.remaining_s()), doing)
+            timeout_s = max(_NAP_S, deadline.remaining_s())
+            is_cut_off = _never if outlasts_loss else self._is_cut_off
+            fault = _fault_of(call, timeout_s, doing, is_cut_off)
             if fault is None:
                 return
             fault = self.refusal or fault
@@ -68,7 +81,13 @@ class Calls:
             self._clock.sleep(_NAP_S)
 
 
-def _fault_of(call: Callable[[float], object], timeout_s: float, doing: str) -> KafkaError | None:
+def _never() -> bool:
+    return False
+
+
+def _fault_of(
+    call: Callable[[float], object], timeout_s: float, doing: str, is_cut_off: Callable[[], bool]
+) -> KafkaError | None:
     """Make a blocking call in a thread of its own: the client's timeouts do not bound what waits
     for the answer of a broker that hangs. It was seen to stay for minutes.
 
@@ -86,13 +105,26 @@ def _fault_of(call: Callable[[float], object], timeout_s: float, doing: str) -> 
             outcome.put(None)
 
     threading.Thread(target=run, name="kafka-transaction", daemon=True).start()
-    try:
-        error = outcome.get(timeout=timeout_s + _GRACE_S)
-    except Empty as late:
-        raise LostError(f"{doing}: no answer in time", State.STUCK) from late
+    error = _answer(outcome, time.monotonic() + timeout_s + _GRACE_S, doing, is_cut_off)
     if error is None:
         return None
     if isinstance(error, KafkaException):
         fault: KafkaError = error.args[0]
         return fault
     raise error
+
+
+def _answer(
+    outcome: SimpleQueue[BaseException | None],
+    end_s: float,
+    doing: str,
+    is_cut_off: Callable[[], bool],
+) -> BaseException | None:
+    while True:
+        try:
+            return outcome.get(timeout=_LOOK_S)
+        except Empty as late:
+            if is_cut_off():
+                raise LostError(f"{doing}: brokers were lost", State.STUCK) from late
+            if time.monotonic() >= end_s:
+                raise LostError(f"{doing}: no answer in time", State.STUCK) from late

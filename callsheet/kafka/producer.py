@@ -71,7 +71,7 @@ class TransactionalProducer:
         }
         self.failure = ""
         """Why the transaction is lost; empty while it is not."""
-        self._calls = Calls(clock)
+        self._calls = Calls(clock, self._is_cut_off)
         self._absence = Outage(clock, Backoff(cap_s=5.0), Random())  # noqa: S311 - jitter
         self._is_ready = self._is_open = self._is_closed = False
         self._generation = 0
@@ -107,7 +107,7 @@ class TransactionalProducer:
             return
         doing = "opening the transactional producer"
         try:
-            self._calls.insist(self._client.init_transactions, doing, deadline)
+            self._calls.insist(self._client.init_transactions, doing, deadline, outlasts_loss=True)
         except LostError as error:
             self._replace(error)
             away = RetryableError(str(error), hint=_HINT)
@@ -219,7 +219,9 @@ class TransactionalProducer:
         """Take back what is open, and go on as if nothing had been sent since the last commit."""
         if self._is_open or self._leftovers.has_last:
             self._leftovers.take(self._touched)
-        if self._is_open:
+        if self._is_cut_off():
+            self._replace(LostError(_DOUBT, State.LOST))
+        elif self._is_open:
             self._abort()
         self._forget_open()
         self.failure = ""
@@ -274,6 +276,7 @@ class TransactionalProducer:
         self.open(deadline)
         if self._is_doubtful():
             return False
+        self._leftovers.is_in_doubt = False  # of what, there is nothing
         doing = "beginning a transaction"
         try:
             self._end_leftovers(deadline)
@@ -319,6 +322,10 @@ class TransactionalProducer:
             self.fail(_DOUBT)
         return bool(self.failure)
 
+    def _is_cut_off(self) -> bool:
+        self._client.poll(0)
+        return self._leftovers.is_in_doubt
+
     def _begin_or_fail(self) -> None:
         try:
             self._begin(Deadline.after(self._clock, self._budget_s))
@@ -359,6 +366,7 @@ class TransactionalProducer:
         old, self._client = self._client, self._new_client()
         self._is_ready = False
         self._leftovers.take(self._touched)
+        self._leftovers.is_in_doubt = False
         self._forget_open()
         if why.state is not State.STUCK:
             self._release(old)

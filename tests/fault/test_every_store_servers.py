@@ -159,6 +159,7 @@ def test_a_server(scene: Scene, server: str, mode: Mode, pytestconfig: pytest.Co
     assert_unharmed(scene)
 
 
+@pytest.mark.timeout(1800)
 def test_brokers_that_die_again_and_again(scene: Scene, pytestconfig: pytest.Config) -> None:
     """In whatever moment of a transaction: what they forget of one shows in the next."""
     if not is_whole_matrix(pytestconfig):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import ExitStack
 from enum import StrEnum
 from typing import Any, Final
 
@@ -15,7 +14,6 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 from callsheet.batch import Offset, Partition
 from callsheet.errors import FencedError, RetryableError
 from callsheet.kafka.consumer import GroupConsumer
-from callsheet.kafka.groups import KafkaGroups
 from callsheet.kafka.settings import Membership
 from callsheet.kafka.transaction import TransactionalConsumer
 from callsheet.ports import Deadline
@@ -148,58 +146,77 @@ class Case(StrEnum):
     """It dies with the broker, and is started again."""
 
 
-@pytest.mark.parametrize("case", Case)
-def test_what_a_broker_forgot_is_neither_lost_nor_there_twice(
-    live_stack: Stack, cluster: Cluster, case: Case
-) -> None:
-    address = cluster.connection.bootstrap_servers
-    groups = KafkaGroups(cluster.connection)
-    source, target = cluster.topic(4, "source"), cluster.topic(2, "target")
-    copiers = [Copier(cluster, source, target)]
-    deaths: list[str] = []
+class Scene:
+    """Numbers are copied from a source to a target, by one copier after the other."""
 
-    def put(first: int, partitions: tuple[int, ...]) -> None:
-        producer = Producer(cluster.connection.common())
-        for number in range(first, first + 20):
+    def __init__(self, cluster: Cluster, stack: Stack) -> None:
+        self._cluster, self._stack = cluster, stack
+        self._source, self._target = cluster.topic(4, "source"), cluster.topic(2, "target")
+        self._copiers: list[Copier] = []
+        self._has_died = False
+        self.hire()
+
+    def hire(self) -> None:
+        self._copiers.append(Copier(self._cluster, self._source, self._target))
+
+    @property
+    def copier(self) -> Copier:
+        return self._copiers[-1]
+
+    def put(self, numbers: range, partitions: tuple[int, ...]) -> None:
+        producer = Producer(self._cluster.connection.common())
+        for number in numbers:
             place = partitions[number % len(partitions)]
-            producer.produce(source, str(number).encode(), str(number % 7).encode(), place)
+            producer.produce(self._source, str(number).encode(), str(number % 7).encode(), place)
         assert producer.flush(10) == 0
 
-    def copied() -> list[int]:
-        return [int(message.value() or b"") for message in read_all(address, groups, [target])]
+    def copied(self) -> list[int]:
+        address, groups = self._cluster.connection.bootstrap_servers, self._cluster.groups
+        found = read_all(address, groups, [self._target])
+        return sorted(int(message.value() or b"") for message in found)
 
-    def is_all_committed() -> bool:
-        copiers[-1].turn()
-        return cluster.lag(cluster.name, source) == 0
+    def is_all_committed(self) -> bool:
+        self.copier.turn()
+        return self._cluster.lag(self._cluster.name, self._source) == 0
 
-    def die() -> None:
-        decide(address, copiers[-1].name)
-        live_stack.kill("kafka")
-        deaths.append(copiers[-1].name)
+    def has_died(self) -> bool:
+        self.copier.turn()
+        return self._has_died
 
-    def has_died() -> bool:
-        copiers[-1].turn()
-        return bool(deaths)
+    def die(self) -> None:
+        decide(self._cluster.connection.bootstrap_servers, self.copier.name)
+        self._stack.kill("kafka")
+        self._has_died = True
 
-    def close() -> None:
-        while copiers:
-            copiers.pop().consumer.close()
+    def close(self) -> None:
+        while self._copiers:
+            self._copiers.pop().consumer.close()
 
-    with ExitStack() as held:
-        held.callback(close)
-        put(0, (0, 1, 2, 3))
-        until(is_all_committed, "the copier works")
-        assert sorted(copied()) == list(range(20))
-        copiers[-1].dies_in_its_commit(die, is_answered=case is Case.ANSWERED)
-        put(20, (0, 1))
-        try:
-            until(has_died, "the broker dies in the middle of a commit")
-        finally:
-            live_stack.up(["kafka"])
-        put(40, (2, 3))
-        if case is Case.ANSWERED:
-            copiers[-1].producer.fail("and taken back, as after a rebalance")
-        elif case is Case.GONE:
-            copiers.append(Copier(cluster, source, target))
-        until(is_all_committed, "all is copied", 120)
-        assert sorted(copied()) == list(range(60))
+
+@pytest.fixture
+def scene(cluster: Cluster, live_stack: Stack) -> Iterator[Scene]:
+    scene = Scene(cluster, live_stack)
+    yield scene
+    scene.close()
+
+
+@pytest.mark.parametrize("case", Case)
+def test_what_a_broker_forgot_is_neither_lost_nor_there_twice(
+    live_stack: Stack, scene: Scene, case: Case
+) -> None:
+    scene.put(range(20), (0, 1, 2, 3))
+    until(scene.is_all_committed, "the copier works")
+    assert scene.copied() == [*range(20)]
+    scene.copier.dies_in_its_commit(scene.die, is_answered=case is Case.ANSWERED)
+    scene.put(range(20, 40), (0, 1))
+    try:
+        until(scene.has_died, "the broker dies in the middle of a commit")
+    finally:
+        live_stack.up(["kafka"])
+    scene.put(range(40, 60), (2, 3))
+    if case is Case.ANSWERED:
+        scene.copier.producer.fail("and taken back, as after a rebalance")
+    elif case is Case.GONE:
+        scene.hire()
+    until(scene.is_all_committed, "all is copied", 120)
+    assert scene.copied() == [*range(60)]

@@ -61,7 +61,9 @@ class Away:
         self.tries = 0
         self.is_away = True
 
-    def insist(self, call: Callable[[float], object], doing: str, deadline: Deadline) -> None:
+    def insist(
+        self, call: Callable[[float], object], doing: str, deadline: Deadline, **_: object
+    ) -> None:
         self.tries += 1
         if self.is_away:
             raise LostError(f"{doing}: no answer", State.UNKNOWN)
