@@ -8,7 +8,7 @@ from collections.abc import Callable
 from enum import Enum, auto
 from queue import Empty, SimpleQueue
 
-from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka import KafkaError, KafkaException, Producer
 
 from callsheet.kafka.verdicts import Verdict, stopping, verdict
 from callsheet.ports import Clock, Deadline
@@ -79,6 +79,20 @@ class Calls:
                 state = State.LOST if found is Verdict.ABORT else State.UNKNOWN
                 raise LostError(f"{doing}: {fault.str()}", state)
             self._clock.sleep(_NAP_S)
+
+
+def is_flushed(client: Producer, timeout_s: float) -> bool:
+    """Have the brokers all that was sent?
+
+    Raises:
+        KafkaException: the client is at its end.
+    """
+    try:
+        return not client.flush(timeout_s)
+    except SystemError as error:  # so confluent_kafka 2.16 raises what its error callback meets
+        if isinstance(error.__cause__, KafkaException):
+            raise error.__cause__ from error
+        raise
 
 
 def _never() -> bool:

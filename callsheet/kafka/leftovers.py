@@ -10,7 +10,7 @@ from typing import Final
 from confluent_kafka import KafkaError, Producer, TopicPartition
 
 from callsheet.batch import Partition
-from callsheet.kafka.calls import Calls, LostError, State
+from callsheet.kafka.calls import Calls, LostError, State, is_flushed
 from callsheet.ports import Deadline
 
 KEY: Final = b"callsheet"
@@ -124,7 +124,7 @@ def end_leftovers(  # noqa: PLR0913 - what, by whom, of which group
         for number in found:
             client.produce(topic, None, KEY, partition=number)
     # What is still waiting here when it is aborted is thrown away, and gets no marker.
-    if client.flush(deadline.remaining_s()):
+    if not is_flushed(client, deadline.remaining_s()):
         raise LostError(f"{_DOING}: no acknowledgement in time", State.UNKNOWN)
     if held:
         offsets = [TopicPartition(p.topic, p.number, 0) for p in held]

@@ -16,7 +16,7 @@ from structlog.typing import FilteringBoundLogger
 from callsheet.backoff import Backoff, Outage
 from callsheet.batch import Offset, Partition
 from callsheet.errors import CallsheetError, ConfigError, FencedError, RetryableError
-from callsheet.kafka.calls import Calls, LostError, State
+from callsheet.kafka.calls import Calls, LostError, State, is_flushed
 from callsheet.kafka.leftovers import Leftovers, end_leftovers, unsettles
 from callsheet.kafka.settings import Connection, transaction_config
 from callsheet.kafka.troubles import ClientTroubles
@@ -28,6 +28,7 @@ _NAP_S = 0.05
 _ABORT_S = 5.0
 _PURGED = (KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT)  # noqa: SLF001 - librdkafka's names
 _HINT = "is the broker up? `callsheet stack status`"
+_UNTAKEN = "the brokers do not acknowledge in time"
 _DOUBT = "brokers were lost, and may have forgotten to end the last transaction"
 
 
@@ -123,8 +124,8 @@ class TransactionalProducer:
             return
         while self._is_full_for(size_bytes):
             if deadline.expired():
-                raise RetryableError("the brokers do not acknowledge in time", hint=_HINT)
-            self._client.poll(min(_NAP_S, deadline.remaining_s()))
+                raise RetryableError(_UNTAKEN, hint=_HINT)
+            self._serve(min(_NAP_S, deadline.remaining_s()))
 
     def send(self, topic: str, records: Iterable[OutgoingRecord]) -> list[int]:
         if not self._is_open and not self.failure:
@@ -152,7 +153,7 @@ class TransactionalProducer:
         except BufferError:
             self.fail("the client's memory for records is full")
         self._sent.add(number, size)
-        self._client.poll(0)
+        self._serve()
         return refused
 
     # --- for the consumer that commits through it ------------------------------------------------
@@ -183,7 +184,7 @@ class TransactionalProducer:
         wanted = [TopicPartition(p.topic, p.number, offset) for p, offset in offsets.items()]
         client = self._client
         try:
-            self.flush(deadline)
+            self._require_flushed(deadline)
             if self._is_doubtful():
                 return False
             if wanted:
@@ -211,9 +212,19 @@ class TransactionalProducer:
 
     def flush(self, deadline: Deadline) -> None:
         """Until the brokers have all that was sent; what they do not take in time is lost."""
-        self._client.flush(max(_NAP_S, deadline.remaining_s()))
-        if len(self._client):
-            self.fail("the brokers do not acknowledge in time")
+        if not self._is_flushed(deadline):
+            self.fail(_UNTAKEN)
+
+    def _require_flushed(self, deadline: Deadline) -> None:
+        if not self._is_flushed(deadline):
+            raise LostError(f"committing the transaction: {_UNTAKEN}", State.UNKNOWN)
+
+    def _is_flushed(self, deadline: Deadline) -> bool:
+        try:
+            return is_flushed(self._client, max(_NAP_S, deadline.remaining_s()))
+        except KafkaException as error:
+            self._fail_by(error.args[0], "sending")
+            return True
 
     def start_over(self) -> None:
         """Take back what is open, and go on as if nothing had been sent since the last commit."""
@@ -305,7 +316,7 @@ class TransactionalProducer:
         self._leftovers.is_in_doubt = False
         client, topics = self._client, self._leftovers.topics
         end_leftovers(client, self._calls, topics, deadline, held=held, membership=membership)
-        self._client.poll(0)
+        self._serve()
         if self.failure:  # a delivery report said so meanwhile
             raise LostError(self.failure, State.LOST)
         if self._leftovers.is_in_doubt:
@@ -317,14 +328,21 @@ class TransactionalProducer:
         in some partitions, and whatever is aborted there next takes it along. So this is a failure:
         all is read again from what the group has once :meth:`_end_leftovers` has been there.
         """
-        self._client.poll(0)
+        self._serve()
         if self._leftovers.may_be_the_last:
             self.fail(_DOUBT)
         return bool(self.failure)
 
     def _is_cut_off(self) -> bool:
-        self._client.poll(0)
+        self._serve()
         return self._leftovers.is_in_doubt
+
+    def _serve(self, timeout_s: float = 0.0) -> None:
+        """Hear what the client has to report."""
+        try:
+            self._client.poll(timeout_s)
+        except KafkaException as error:  # it is at its end
+            self._fail_by(error.args[0], "writing in a transaction")
 
     def _begin_or_fail(self) -> None:
         try:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from typing import cast
 
 import pytest
+from confluent_kafka import KafkaError, KafkaException, Producer
 
-from callsheet.kafka.calls import Calls, LostError, State
+from callsheet.kafka.calls import Calls, LostError, State, is_flushed
 from callsheet.ports import Deadline, SystemClock
 
 CLOCK = SystemClock()
@@ -45,3 +47,22 @@ def test_a_call_that_waits_for_brokers_does(never: threading.Event) -> None:
 
 def test_a_call_that_has_its_answer_needs_no_brokers() -> None:
     Calls(CLOCK, lambda: True).insist(lambda _: None, "committing", Deadline.after(CLOCK, 60))
+
+
+class AtItsEnd:
+    """As confluent_kafka's producer whose error callback met a fatal error while it flushed."""
+
+    def __init__(self, cause: BaseException) -> None:
+        self._cause = cause
+
+    def flush(self, timeout_s: float) -> int:
+        raise SystemError("returned a result with an exception set") from self._cause
+
+
+def test_a_client_that_ends_while_it_flushes_says_why() -> None:
+    why = KafkaException(KafkaError(KafkaError._FENCED))
+    with pytest.raises(KafkaException) as raised:
+        is_flushed(cast("Producer", AtItsEnd(why)), 1.0)
+    assert raised.value is why
+    with pytest.raises(SystemError):
+        is_flushed(cast("Producer", AtItsEnd(ValueError())), 1.0)
